@@ -1,0 +1,56 @@
+"""minisift: span labelling with causal language models, fit on a few sentences.
+
+>>> labeler = minisift.fit("smollm2-135m", minisift.read("train.conll"))  # doctest: +SKIP
+>>> labeler.predict("Angela Merkel visited Paris.")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minisift.data import DataError, Example, Span, read, write
+    from minisift.evaluation import Report
+    from minisift.fitting import fit, prompt
+    from minisift.labeler import Labeler, load
+
+# Each public name with its module, imported at first use: `import minisift` stays instant.
+_HOMES = {
+    "DataError": "data",
+    "Example": "data",
+    "Labeler": "labeler",
+    "Report": "evaluation",
+    "Span": "data",
+    "fit": "fitting",
+    "load": "labeler",
+    "prompt": "fitting",
+    "read": "data",
+    "write": "data",
+}
+__all__ = [
+    "DataError",
+    "Example",
+    "Labeler",
+    "Report",
+    "Span",
+    "fit",
+    "load",
+    "prompt",
+    "read",
+    "write",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("minisift")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'minisift' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"minisift.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

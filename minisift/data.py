@@ -1,0 +1,248 @@
+"""Labelled text: `Example`, `Span`, and reading and writing them in the field's formats."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from minisift.files import write_whole
+from minisift.text import split_words
+
+OnError = Literal["error", "skip"]
+OnMisaligned = Literal["error", "snap", "skip"]
+
+
+class DataError(ValueError):
+    """A record that cannot be used: says where, what is wrong and how to mend it."""
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """A labelled range of a text, in characters: ``text == given[start:end]``."""
+
+    start: int
+    end: int
+    label: str
+    text: str = field(default="", compare=False)
+    score: float = field(default=1.0, compare=False)
+    """Probability of the span under the constrained model; 1.0 for gold spans."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text, its gold spans in text order, and the words that spans begin and end at.
+
+    `words` defaults to `split_words(text)`. Spans must be flat (no overlap) and aligned with
+    the words; `align` makes them so. Raises DataError otherwise.
+    """
+
+    text: str
+    spans: tuple[Span, ...] = ()
+    words: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        words = tuple((a, b) for a, b in self.words) or tuple(split_words(self.text))
+        cursor = 0
+        for start, end in words:
+            word = self.text[start:end]
+            if not cursor <= start < end <= len(self.text) or word != word.strip():
+                raise DataError(
+                    f"word ({start}, {end}) {word!r} is empty, overlaps the one before, leaves the "
+                    "text or has white space at an end; fix: give words as ascending (start, end)"
+                )
+            cursor = end
+        spans = tuple(
+            Span(s.start, s.end, s.label, self.text[s.start : s.end], s.score)
+            for s in sorted(self.spans)
+        )
+        problem = next(_problems(spans, words), None)
+        if problem:
+            raise DataError(
+                f"{problem[1]} in {shorten(self.text)}; fix: correct the offsets, or read the data "
+                'with on_misaligned="snap" or "skip"'
+            )
+        object.__setattr__(self, "words", words)
+        object.__setattr__(self, "spans", spans)
+
+    @classmethod
+    def from_words(cls, words: Sequence[str], spans: Iterable[tuple[int, int, str]]) -> Example:
+        """From a tokenized sentence: words joined by spaces, spans as (first word, end word, label)."""
+        ranges, at = [], 0
+        for word in words:
+            ranges.append((at, at + len(word)))
+            at += len(word) + 1
+        return cls(
+            " ".join(words),
+            tuple(Span(ranges[first][0], ranges[end - 1][1], label) for first, end, label in spans),
+            tuple(ranges),
+        )
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """`text` quoted for a message, cut with an ellipsis."""
+    return repr(text if len(text) <= limit else text[: limit - 1] + "…")
+
+
+def _problems(
+    spans: Sequence[Span], words: Sequence[tuple[int, int]]
+) -> Iterator[tuple[Span, str]]:
+    starts, ends = {a for a, _ in words}, {b for _, b in words}
+    last: Span | None = None
+    for span in spans:
+        shown = f"span ({span.start}, {span.end}, {span.label!r}) {shorten(span.text, 30)}"
+        if span.start not in starts or span.end not in ends or span.start >= span.end:
+            yield span, f"{shown} does not begin and end at word borders"
+        elif last and span.start < last.end:
+            yield span, f"{shown} overlaps ({last.start}, {last.end}, {last.label!r})"
+        else:
+            last = span
+
+
+def align(
+    text: str,
+    spans: Iterable[Span],
+    words: Sequence[tuple[int, int]] = (),
+    on_misaligned: OnMisaligned = "error",
+) -> tuple[Example, Counter[str]]:
+    """An Example from spans that may overlap or cut words, and a count of what was changed.
+
+    "error" raises DataError; "snap" grows a span to the words that it touches and, of spans
+    that still overlap, keeps the longest (then the leftmost); "skip" drops what does not fit,
+    likewise keeping the longest of overlapping spans.
+    """
+    words = tuple(words) or tuple(split_words(text))
+    spans = sorted(spans)
+    counts: Counter[str] = Counter()
+    if on_misaligned != "error":
+        starts, ends = {a for a, _ in words}, {b for _, b in words}
+        fitting = []
+        for span in spans:
+            if span.start in starts and span.end in ends and span.start < span.end:
+                fitting.append(span)
+                continue
+            touched = [(a, b) for a, b in words if a < span.end and b > span.start]
+            if on_misaligned == "snap" and touched:
+                fitting.append(Span(touched[0][0], touched[-1][1], span.label))
+                counts["spans snapped to words"] += 1
+            else:
+                counts["misaligned spans dropped"] += 1
+        spans = []
+        for span in sorted(fitting, key=lambda s: (s.start - s.end, s.start)):
+            if all(span.end <= kept.start or span.start >= kept.end for kept in spans):
+                spans.append(span)
+            else:
+                counts["overlapping spans dropped"] += 1
+    return Example(text, tuple(spans), words), counts
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a format's reader yields: raw content with its place, not yet an Example."""
+
+    place: str
+    text: str = ""
+    spans: tuple[Span, ...] = ()
+    words: tuple[tuple[int, int], ...] = ()
+    problem: str = ""
+    """What is wrong and how to mend it; empty for a good record."""
+    skipped: str = ""
+    """Why the record is not meant to be used (say, rejected by its annotator)."""
+
+
+class Examples(list[Example]):
+    """A list of examples that knows what reading left out (`counts`) and where (`notes`)."""
+
+    def __init__(
+        self, examples: Iterable[Example], counts: Counter[str], notes: Sequence[str]
+    ) -> None:
+        super().__init__(examples)
+        self.counts = counts
+        self.notes = list(notes)
+
+
+def collect(records: Iterable[Record], on_error: OnError, on_misaligned: OnMisaligned) -> Examples:
+    """Examples from records under the caller's policies; raises DataError with the place."""
+    if on_error not in ("error", "skip") or on_misaligned not in ("error", "snap", "skip"):
+        raise ValueError(
+            f"on_error={on_error!r}, on_misaligned={on_misaligned!r}; fix: on_error is 'error' or "
+            "'skip', on_misaligned is 'error', 'snap' or 'skip'"
+        )
+    examples: list[Example] = []
+    counts: Counter[str] = Counter()
+    notes: list[str] = []
+    for record in records:
+        problem = record.problem
+        if record.skipped:
+            counts[record.skipped] += 1
+            notes.append(f"{record.place}: {record.skipped}")
+            continue
+        if not problem:
+            try:
+                example, changed = align(record.text, record.spans, record.words, on_misaligned)
+            except DataError as error:
+                problem = str(error)
+            else:
+                examples.append(example)
+                counts.update(changed)
+                notes += [f"{record.place}: {what}" for what in changed]
+        if problem:
+            if on_error == "error":
+                raise DataError(f"{record.place}: {problem}")
+            counts["bad records skipped"] += 1
+            notes.append(f"{record.place}: {problem}")
+    return Examples(examples, counts, notes)
+
+
+def read(
+    source: Any,
+    *,
+    format: str | None = None,
+    tag_column: int | str | None = None,
+    scheme: str | None = None,
+    on_error: OnError = "error",
+    on_misaligned: OnMisaligned = "error",
+) -> Examples:
+    """Labelled examples from a file or a Hugging Face `Dataset`.
+
+    format: "conll" (columns; one word a line), "jsonl" (character spans; also what doccano,
+    Prodigy and Label Studio export), "docbin" (spaCy) or "huggingface"; None goes by the
+    file's ending (.jsonl and .json; .spacy; anything else is columns).
+    tag_column: for columns and datasets, the tags' place (number, counted from the end if
+    negative) or name; the last one, or the dataset's only tag feature, by default.
+    scheme: "iob1", "iob2", "iobes", "bilou" or None to recognise it from the whole file.
+    on_error: "skip" leaves bad records out and counts them in the result's `counts`.
+    on_misaligned: what becomes of spans that overlap or cut a word, see `align`.
+
+    Raises DataError with file, line, what is wrong and the fix.
+
+    >>> read("train.conll", tag_column="ner", on_error="skip")  # doctest: +SKIP
+    """
+    from minisift.formats import format_of
+
+    reader = format_of(source, format)
+    if isinstance(source, str | os.PathLike) and not Path(source).is_file():
+        raise FileNotFoundError(f"{source}: no such file; fix: give the path of a labelled file")
+    return collect(
+        reader.read(source, tag_column=tag_column, scheme=scheme), on_error, on_misaligned
+    )
+
+
+def write(
+    examples: Iterable[Example],
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    scheme: str = "iob2",
+) -> None:
+    """Write examples so that `read` gives them back; formats as for `read`.
+
+    The file appears whole or not at all. `scheme` is for columns.
+    """
+    from minisift.formats import format_of
+
+    content = format_of(path, format).write(examples, scheme=scheme)
+    write_whole(Path(path), content)

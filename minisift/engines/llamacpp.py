@@ -1,0 +1,258 @@
+"""Constrained completion by llama.cpp, many texts in one batch over one cached prefix."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from typing import Any
+
+import llama_cpp as llama
+import numpy as np
+
+from minisift.engines import Completion, Prompt, Running
+from minisift.prompts import Tokenizer
+
+logger = logging.getLogger(__name__)
+
+_CONTEXT = 8192
+"""Tokens that all running texts and the prefix may have together, unless the model has less."""
+_BATCH = 1024
+"""Tokens in one call of the model, at most."""
+_PREFIX = 0
+"""The sequence that holds the prefix; texts run in the ones after it."""
+
+
+@cache
+def quiet() -> Any:
+    """Send llama.cpp's log to this module's logger; the callback has to stay referenced."""
+
+    @llama.llama_log_callback
+    def log(level: int, text: bytes, _: Any) -> None:
+        logger.debug(text.decode(errors="replace").rstrip())
+
+    llama.llama_log_set(log, ctypes.c_void_p(0))
+    llama.llama_backend_init()
+    return log
+
+
+def _cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _tokenizer(vocab: Any) -> Tokenizer:
+    """A GGUF model's tokenizer as the renderer wants it."""
+    hidden = (
+        llama.LLAMA_TOKEN_ATTR_CONTROL
+        | llama.LLAMA_TOKEN_ATTR_UNKNOWN
+        | llama.LLAMA_TOKEN_ATTR_UNUSED
+    )
+    buffer = ctypes.create_string_buffer(1024)
+
+    def piece(token: int) -> bytes:
+        if llama.llama_vocab_get_attr(vocab, token) & hidden:
+            return b""
+        length = llama.llama_token_to_piece(vocab, token, buffer, len(buffer), 0, False)
+        return buffer.raw[:length] if length > 0 else b""
+
+    def tokenize(text: str, control: bool) -> list[int]:
+        raw = text.encode()
+        size = len(raw) + 8
+        tokens = (llama.llama_token * size)()
+        count = llama.llama_tokenize(vocab, raw, len(raw), tokens, size, False, control)
+        if count < 0:
+            raise ValueError(f"llama.cpp cannot tokenize {text[:60]!r}")
+        return list(tokens[:count])
+
+    pieces = [piece(token) for token in range(llama.llama_vocab_n_tokens(vocab))]
+    bos = llama.llama_vocab_bos(vocab) if llama.llama_vocab_get_add_bos(vocab) else None
+    return Tokenizer(tokenize, pieces, bos)
+
+
+def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
+    """The tokenizer of a GGUF file alone, for the life of the process."""
+    quiet()
+    params = llama.llama_model_default_params()
+    params.vocab_only = True
+    model = llama.llama_model_load_from_file(os.fsencode(path), params)
+    if not model:
+        raise ValueError(f"{path}: llama.cpp cannot load it; fix: export or copy it again")
+    return _tokenizer(llama.llama_model_get_vocab(model))
+
+
+class LlamaCppEngine:
+    """A GGUF model under llama.cpp. `close` frees it.
+
+    context: tokens for the prefix and all running texts; None for what the model allows, up to
+    8,192. threads: None for one a core. sequences: texts that run at once.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        context: int | None = None,
+        threads: int | None = None,
+        sequences: int = 16,
+    ) -> None:
+        quiet()
+        self._context: Any = None
+        self._memory: Any = None
+        self._batch: Any = None
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"{path}: no such file; fix: give the path of a GGUF file")
+        self._model = llama.llama_model_load_from_file(
+            os.fsencode(path), llama.llama_model_default_params()
+        )
+        if not self._model:
+            raise ValueError(f"{path}: llama.cpp cannot load it; fix: export or copy it again")
+        self._free_model = weakref.finalize(self, llama.llama_model_free, self._model)
+        self._free_context: Callable[[], object] = lambda: None
+        vocab = llama.llama_model_get_vocab(self._model)
+        self._vocabulary = llama.llama_vocab_n_tokens(vocab)
+        self.tokenizer = _tokenizer(vocab)
+        self.context = context or min(_CONTEXT, llama.llama_model_n_ctx_train(self._model))
+        self._threads = threads or _cores()
+        self._sequences = sequences
+        self._prefix: tuple[int, ...] | None = None
+
+    def metadata(self, key: str) -> str | None:
+        """A string that the file holds under a key."""
+        name = key.encode()
+        length = llama.llama_model_meta_val_str(self._model, name, None, 0)
+        if length < 0:
+            return None
+        buffer = ctypes.create_string_buffer(length + 1)
+        llama.llama_model_meta_val_str(self._model, name, buffer, len(buffer))
+        return buffer.value.decode()
+
+    def close(self) -> None:
+        """Free the context and the model; also done when the engine is garbage."""
+        self._free_context()
+        self._free_model()
+        self._context = self._model = None
+
+    def _start(self) -> None:
+        params = llama.llama_context_default_params()
+        params.n_ctx = self.context
+        params.n_batch = _BATCH
+        params.n_seq_max = self._sequences + 1
+        params.n_threads = params.n_threads_batch = self._threads
+        params.kv_unified = True
+        params.no_perf = True
+        self._context = llama.llama_init_from_model(self._model, params)
+        if not self._context:
+            raise MemoryError(
+                f"llama.cpp cannot make a context of {self.context} tokens; fix: a smaller context"
+            )
+        # finalizers run latest first: the context goes before its model
+        self._free_context = weakref.finalize(self, llama.llama_free, self._context)
+        self._memory = llama.llama_get_memory(self._context)
+        self._batch = llama.llama_batch_init(_BATCH, 0, 1)
+
+    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Completion]:
+        """Texts enter as soon as others end; their prefill shares batches with decoding."""
+        if not self._context:
+            self._start()
+        waiting: Prompt | None = None
+        source = iter(prompts)
+        running: dict[int, _Sequence] = {}
+        free = list(range(self._sequences, _PREFIX, -1))
+        finished: dict[int, Completion] = {}
+        taken = given = 0
+        try:
+            while True:
+                while free and (waiting := waiting or next(source, None)):
+                    if waiting.prefix != self._prefix:
+                        if running:
+                            break
+                        self._read_prefix(waiting.prefix)
+                    cells = sum(s.cells for s in running.values())
+                    sequence = _Sequence(waiting, taken)
+                    if running and len(waiting.prefix) + cells + sequence.cells > self.context:
+                        break
+                    if len(waiting.prefix) + len(waiting.ids) >= self.context:
+                        raise ValueError(
+                            f"a prompt of {len(waiting.prefix) + len(waiting.ids)} tokens does not "
+                            f"fit a context of {self.context}; fix: cut the text"
+                        )
+                    taken, waiting = taken + 1, None
+                    seat = free.pop()
+                    llama.llama_memory_seq_cp(self._memory, _PREFIX, seat, -1, -1)
+                    running[seat] = sequence
+                if not running:
+                    return
+                self._step(running)
+                for seat in [seat for seat, sequence in running.items() if sequence.done]:
+                    sequence = running.pop(seat)
+                    llama.llama_memory_seq_rm(self._memory, seat, -1, -1)
+                    free.append(seat)
+                    finished[sequence.number] = sequence.completion
+                while given in finished:
+                    yield finished.pop(given)
+                    given += 1
+        finally:
+            for seat in running:
+                llama.llama_memory_seq_rm(self._memory, seat, -1, -1)
+
+    def _read_prefix(self, prefix: tuple[int, ...]) -> None:
+        self._prefix = None
+        llama.llama_memory_clear(self._memory, True)
+        for at in range(0, len(prefix), _BATCH):
+            part = prefix[at : at + _BATCH]
+            self._decode([(token, at + i, _PREFIX, False) for i, token in enumerate(part)])
+        self._prefix = prefix
+
+    def _step(self, running: dict[int, _Sequence]) -> None:
+        """One call of the model: what is pending of each text, as far as the batch goes."""
+        batch: list[tuple[int, int, int, bool]] = []
+        chosen_at = []
+        for seat, sequence in running.items():
+            tokens = sequence.take(_BATCH - len(batch))
+            complete = not sequence.pending and bool(tokens)
+            for index, token in enumerate(tokens):
+                wants_logits = complete and index == len(tokens) - 1
+                batch.append((token, sequence.position - len(tokens) + index, seat, wants_logits))
+            if complete:
+                chosen_at.append((sequence, len(batch) - 1))
+        self._decode(batch)
+        for sequence, index in chosen_at:
+            pointer = llama.llama_get_logits_ith(self._context, index)
+            sequence.choose(np.ctypeslib.as_array(pointer, (self._vocabulary,)))
+
+    def _decode(self, entries: list[tuple[int, int, int, bool]]) -> None:
+        batch = self._batch
+        batch.n_tokens = len(entries)
+        for index, (token, position, seat, wants_logits) in enumerate(entries):
+            batch.token[index] = token
+            batch.pos[index] = position
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = seat
+            batch.logits[index] = wants_logits
+        if result := llama.llama_decode(self._context, batch):
+            self._prefix = None
+            raise RuntimeError(
+                f"llama.cpp could not go on (code {result}); fix: shorter texts, or a larger context"
+            )
+
+
+class _Sequence(Running):
+    """A running text, with its place in the order and in the context."""
+
+    def __init__(self, prompt: Prompt, number: int) -> None:
+        super().__init__(prompt)
+        self.number = number
+        self.position = len(prompt.prefix)
+        self.cells = len(prompt.ids) + prompt.language.longest_answer()
+
+    def take(self, limit: int) -> list[int]:
+        """The next pending tokens for the model to read; moves `position` past them."""
+        tokens, self.pending = self.pending[:limit], self.pending[limit:]
+        self.position += len(tokens)
+        return tokens

@@ -1,0 +1,124 @@
+"""Constrained completion by transformers, in batches over one cached prefix."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from minisift.engines import Completion, Prompt, Running
+from minisift.prompts import Tokenizer
+
+_CONTEXT = 8192
+
+
+class TransformersEngine:
+    """A causal LM of transformers with its tokenizer.
+
+    batch_size: texts that run at once.
+    """
+
+    def __init__(self, model: Any, tokenizer: Tokenizer, *, batch_size: int = 16) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.context = min(_CONTEXT, getattr(model.config, "max_position_embeddings", _CONTEXT))
+        self._batch_size = batch_size
+        self._prefix: tuple[int, ...] | None = None
+        self._layers: list[tuple[Any, Any]] = []
+
+    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Completion]:
+        for prefix, group in itertools.groupby(prompts, key=lambda prompt: prompt.prefix):
+            while batch := list(itertools.islice(group, self._batch_size)):
+                with torch.inference_mode():
+                    yield from self._complete(prefix, batch)
+
+    def forget(self) -> None:
+        """Drop the cached prefix, after the model's weights have changed."""
+        self._prefix, self._layers = None, []
+
+    def _complete(self, prefix: tuple[int, ...], prompts: Sequence[Prompt]) -> list[Completion]:
+        self._read_prefix(prefix)
+        rows = [Running(prompt) for prompt in prompts]
+        alive = rows
+        cache = DynamicCache()
+        for index, (keys, values) in enumerate(self._layers):
+            shape = (len(rows), -1, -1, -1)
+            cache.update(keys.expand(shape), values.expand(shape), index)
+        # positions of what is in the cache, a row each; -1 marks padding
+        positions = torch.arange(len(prefix)).expand(len(rows), -1)
+        while alive:
+            logits, positions = self._step(cache, positions, [row.pending for row in alive])
+            for row, row_logits in zip(alive, logits, strict=True):
+                row.pending = []
+                row.choose(row_logits)
+            left = [index for index, row in enumerate(alive) if not row.done]
+            if len(left) < len(alive):
+                alive = [alive[index] for index in left]
+                cache.batch_select_indices(
+                    torch.tensor(left, device=self.model.device, dtype=torch.long)
+                )
+                positions = positions[left]
+        return [row.completion for row in rows]
+
+    def _read_prefix(self, prefix: tuple[int, ...]) -> None:
+        if prefix == self._prefix:
+            return
+        cache: Any = DynamicCache()
+        self._step(cache, torch.zeros((1, 0), dtype=torch.long), [list(prefix)])
+        self._layers = [(layer.keys, layer.values) for layer in cache.layers]
+        self._prefix = prefix
+
+    def _step(
+        self, cache: DynamicCache, positions: torch.Tensor, pending: Sequence[Sequence[int]]
+    ) -> tuple[Any, torch.Tensor]:
+        """Let the model read each row's pending tokens, padded at the left.
+
+        Returns the last logits, [rows, vocabulary], and the positions in the cache afterwards.
+        """
+        longest = max(len(tokens) for tokens in pending)
+        ids = torch.zeros((len(pending), longest), dtype=torch.long)
+        new = torch.full((len(pending), longest), -1)
+        for row, tokens in enumerate(pending):
+            first = int(positions[row].max()) + 1 if positions.shape[1] else 0
+            ids[row, longest - len(tokens) :] = torch.tensor(tokens)
+            new[row, longest - len(tokens) :] = torch.arange(first, first + len(tokens))
+        positions = torch.cat([positions, new], dim=1)
+        device = self.model.device
+        output = self.model(
+            input_ids=ids.to(device),
+            position_ids=new.clamp(min=0).to(device),
+            attention_mask=self._masks(new, positions),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1].float().cpu().numpy(), positions
+
+    def _masks(self, queries: torch.Tensor, keys: torch.Tensor) -> Any:
+        """Additive masks from positions, [rows, 1, queries, keys], for each kind of layer.
+
+        Rows of different lengths leave gaps of padding in the cache: by positions, a sliding
+        window counts tokens, not cache slots.
+        """
+        # padding attends to the first token, since a row of nothing would be not a number
+        distance = queries.clamp(min=0)[:, :, None] - keys[:, None, :]
+        visible = (keys >= 0)[:, None, :] & (distance >= 0)
+        config = self.model.config.get_text_config()
+        window = getattr(config, "sliding_window", None)
+        kinds = getattr(config, "layer_types", None)
+
+        def additive(allowed: torch.Tensor) -> torch.Tensor:
+            lowest = torch.finfo(self.model.dtype).min
+            mask = torch.zeros(allowed.shape, dtype=self.model.dtype)
+            return mask.masked_fill_(~allowed, lowest)[:, None].to(self.model.device)
+
+        windowed = visible & (distance < window) if window else visible
+        if not kinds:
+            return additive(windowed)
+        return {
+            kind: additive(windowed if kind == "sliding_attention" else visible)
+            for kind in set(kinds)
+        }

@@ -1,0 +1,116 @@
+"""Scores of predicted against gold spans: exact range and label, micro-averaged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from minisift.data import Example, Span
+
+
+@dataclass(frozen=True)
+class Score:
+    """Counts of one label, or of all: spans in the gold data, predicted, and in both."""
+
+    gold: int = 0
+    predicted: int = 0
+    correct: int = 0
+
+    @property
+    def precision(self) -> float:
+        """Share of the predicted spans that are right; 0.0 where none is predicted."""
+        return self.correct / self.predicted if self.predicted else 0.0
+
+    @property
+    def recall(self) -> float:
+        """Share of the gold spans that are found; 0.0 where there is none."""
+        return self.correct / self.gold if self.gold else 0.0
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of the two; 0.0 where nothing is right."""
+        return 2 * self.correct / (self.gold + self.predicted) if self.correct else 0.0
+
+    def to_dict(self) -> dict[str, float]:
+        rates = {name: round(getattr(self, name), 4) for name in ("precision", "recall", "f1")}
+        return {**rates, "gold": self.gold, "predicted": self.predicted, "correct": self.correct}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Micro scores (as `precision`, `recall`, `f1`), those of each label, and counts.
+
+    The same as seqeval's strict IOB2 scores on tags of the same spans.
+    """
+
+    micro: Score
+    per_label: dict[str, Score]
+    sentences: int
+    exact: int
+    """Sentences whose spans are all right and complete."""
+
+    @property
+    def precision(self) -> float:
+        return self.micro.precision
+
+    @property
+    def recall(self) -> float:
+        return self.micro.recall
+
+    @property
+    def f1(self) -> float:
+        return self.micro.f1
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "micro": self.micro.to_dict(),
+            "per_label": {label: score.to_dict() for label, score in self.per_label.items()},
+            "sentences": self.sentences,
+            "exact": self.exact,
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Report:
+        """The inverse of `to_dict`."""
+
+        def counts(row: dict[str, Any]) -> Score:
+            return Score(row["gold"], row["predicted"], row["correct"])
+
+        per_label = {label: counts(row) for label, row in content["per_label"].items()}
+        return cls(counts(content["micro"]), per_label, content["sentences"], content["exact"])
+
+    def __str__(self) -> str:
+        rows = [*self.per_label.items(), ("micro", self.micro)]
+        width = max(len(label) for label, _ in rows)
+        table = [f"{'label':{width}}  precision  recall     F1   gold  predicted"]
+        for label, score in rows:
+            table.append(
+                f"{label:{width}}  {score.precision:9.3f}  {score.recall:6.3f}  {score.f1:5.3f}"
+                f"  {score.gold:5}  {score.predicted:9}"
+            )
+        table.append(f"{self.exact} of {self.sentences} sentences all right")
+        return "\n".join(table)
+
+
+def score(examples: Sequence[Example], predictions: Iterable[Sequence[Span]]) -> Report:
+    """Compare predicted spans with the examples' own, sentence by sentence."""
+    gold: Counter[str] = Counter()
+    predicted: Counter[str] = Counter()
+    correct: Counter[str] = Counter()
+    exact = 0
+    for example, spans in zip(examples, predictions, strict=True):
+        right = {(s.start, s.end, s.label) for s in example.spans}
+        found = {(s.start, s.end, s.label) for s in spans}
+        gold.update(label for *_, label in right)
+        predicted.update(label for *_, label in found)
+        correct.update(label for *_, label in right & found)
+        exact += right == found
+    labels = sorted(set(gold) | set(predicted))
+    return Report(
+        Score(gold.total(), predicted.total(), correct.total()),
+        {label: Score(gold[label], predicted[label], correct[label]) for label in labels},
+        len(examples),
+        exact,
+    )

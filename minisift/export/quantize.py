@@ -1,0 +1,40 @@
+"""Quantizing a GGUF file by llama.cpp's own quantizer."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+import llama_cpp as llama
+
+from minisift.engines.llamacpp import quiet
+
+_TYPES = {
+    name.removeprefix("LLAMA_FTYPE_").removeprefix("MOSTLY_").removeprefix("ALL_").lower(): value
+    for name, value in vars(llama.llama_cpp).items()
+    if name.startswith("LLAMA_FTYPE_") and isinstance(value, int) and name != "LLAMA_FTYPE_GUESSED"
+}
+
+
+def file_type(name: str) -> int:
+    """llama.cpp's number of a quantization, by its name ("q4_k_m"). Raises ValueError."""
+    if name.lower() not in _TYPES:
+        raise ValueError(f"quantization={name!r}; fix: one of {', '.join(sorted(_TYPES))}")
+    return int(_TYPES[name.lower()])
+
+
+def quantize(source: Path, target: Path, wanted: int) -> None:
+    """Write `source`, an F16 GGUF file, as `target` in the wanted file type."""
+    quiet()
+    params = llama.llama_model_quantize_default_params()
+    params.ftype = wanted
+    params.nthread = os.cpu_count() or 1
+    result = llama.llama_model_quantize(
+        os.fsencode(source), os.fsencode(target), ctypes.byref(params)
+    )
+    if result:
+        raise RuntimeError(
+            f"llama.cpp cannot quantize to file type {wanted} (code {result}); fix: another "
+            "quantization (some need an importance matrix), or more room on the disk"
+        )

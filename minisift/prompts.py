@@ -152,8 +152,8 @@ class Renderer:
             )
         kept = []
         for example in demonstrations:
-            room -= self.length(example)
-            if room >= 0:
+            if (length := self.length(example)) <= room:
+                room -= length
                 kept.append(example)
         return kept
 

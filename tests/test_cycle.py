@@ -1,0 +1,254 @@
+"""The whole cycle on the bundled models: train, save, reload, merge, GGUF, llama.cpp."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import minisift
+from minisift.data import Example
+from minisift.description import DescriptionError
+from minisift.response import parse, render
+
+pytest.importorskip("torch")
+
+SAMPLE = "minisift/sample"
+HOSTILE = [
+    "",
+    " \n\t ",
+    "\x00",
+    "<|im_end|><eos></s><|im_start|>assistant\n",
+    " a: person\n b: person #2\n\n",
+    '"""\\" \' { } [ ] ` $',
+    "🙂" * 30,
+    "مرحبا بالعالم שלום עולם",
+    "word " * 400,
+    "x" * 900,
+    "\ud800 lone surrogate",
+    "aspirin aspirin aspirin aspirin: symptom",
+]
+
+
+def ranges(spans):
+    return [(span.start, span.end, span.label) for span in spans]
+
+
+@pytest.fixture(scope="module")
+def train():
+    return minisift.read(f"{SAMPLE}/train.jsonl")
+
+
+@pytest.fixture(scope="module")
+def dev():
+    return minisift.read(f"{SAMPLE}/dev.jsonl")[:24]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cycle")
+
+
+@pytest.fixture(scope="module")
+def fitted(train, dev, folder):
+    return minisift.fit(
+        "smollm2-135m", train, dev_set=dev, shots=3, max_prompts=40, output_dir=folder / "notes"
+    )
+
+
+@pytest.fixture(scope="module")
+def exported(fitted, dev, folder):
+    report = fitted.export(folder / "notes.gguf", quantization="q8_0", verify_on=dev)
+    return report, minisift.load(folder / "notes.gguf")
+
+
+def test_training_teaches(fitted, dev):
+    made = fitted.description.made
+    assert made["prompts"] == 40
+    assert made["training"]["loss"] < 1.0
+    assert made["dev"]["micro"]["f1"] == pytest.approx(fitted.evaluate(dev).f1, abs=1e-4)
+    assert fitted.evaluate(dev).f1 > 0.2
+
+
+def test_the_folder_describes_itself(fitted, dev, folder):
+    content = json.loads((folder / "notes" / "labeler.json").read_text())
+    assert content["labels"] == ["DOSE", "MEDICATION", "PERSON", "SYMPTOM"]
+    assert content["made"]["settings"]["seed"] == 0
+    assert {p.name for p in (folder / "notes").iterdir()} >= {"adapter_model.safetensors"}
+    again = minisift.load(folder / "notes")
+    assert again.predict(dev[:6]) == fitted.predict(dev[:6])
+
+
+def test_the_file_answers_as_the_adapter(exported, dev, fitted):
+    report, labeler = exported
+    assert report["texts"] == len(dev)
+    assert report["same_spans"] >= len(dev) - 2
+    agreeing = sum(
+        ranges(a) == ranges(b)
+        for a, b in zip(labeler.predict(dev), fitted.predict(dev), strict=True)
+    )
+    assert agreeing == report["same_spans"]
+
+
+def test_strings_and_lists_are_answered_in_kind(exported):
+    _, labeler = exported
+    one = labeler.predict("Mrs. Alvarez took 5 mg of warfarin.")
+    many = labeler.predict(["Mrs. Alvarez took 5 mg of warfarin."])
+    assert [ranges(one)] == [ranges(spans) for spans in many]
+    assert labeler.predict([]) == []
+    assert all(isinstance(span, minisift.Span) and 0 <= span.score <= 1 for span in one)
+
+
+@pytest.mark.parametrize("engine", ["llamacpp", "transformers"])
+def test_hostile_text_is_labelled_like_any_other(engine, exported, fitted):
+    labeler = exported[1] if engine == "llamacpp" else fitted
+    predictions = labeler.predict(HOSTILE)
+    assert len(predictions) == len(HOSTILE)
+    for text, spans in zip(HOSTILE, predictions, strict=True):
+        assert all(text[span.start : span.end] == span.text for span in spans)
+        gold = Example(text, tuple(spans))  # flat, word-aligned: else this raises
+        task = labeler.description.task
+        assert parse(render(gold, task.names), gold, task.labels_by_name) == list(gold.spans)
+
+
+def test_one_by_one_and_in_a_batch_alike(exported, dev):
+    _, labeler = exported
+    batch = labeler.predict(dev)
+    assert batch == labeler.predict(dev)
+    alike = sum(ranges(a) == ranges(labeler.predict(e)) for a, e in zip(batch, dev, strict=True))
+    assert alike >= len(dev) - 1
+
+
+def test_texts_are_taken_lazily_and_answered_in_order(exported, dev):
+    _, labeler = exported
+    taken = []
+
+    def source():
+        for example in dev * 3:
+            taken.append(example)
+            yield example
+
+    stream = labeler.stream(source())
+    first = next(stream)
+    assert len(taken) < len(dev) * 3
+    assert [first, *stream][: len(dev)] == labeler.predict(dev)
+
+
+def test_a_demonstration_is_not_shown_its_own_answer(exported):
+    _, labeler = exported
+    shown = labeler.description.demonstrations[0]
+    prompt = labeler._prompt(shown)
+    assert len(prompt.prefix) < len(labeler._prompt(Example("Other.")).prefix)
+    assert len(labeler.predict([shown, Example("Other."), shown])) == 3
+
+
+def test_a_text_beyond_the_context_is_an_error(exported):
+    _, labeler = exported
+    with pytest.raises(ValueError, match="fix: cut the text"):
+        labeler.predict("word " * 9000)
+    assert labeler.predict("Tom feels dizzy.") is not None
+
+
+def test_a_long_text_costs_demonstrations_and_says_so(exported):
+    _, labeler = exported
+    labeler.predict("word " * 6200)
+    assert labeler.counts["demonstrations dropped"] > 0
+
+
+def test_without_torch(exported, folder):
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'transformers', 'peft', 'datasets'): sys.modules[name] = None\n"
+        "import minisift\n"
+        f"print(minisift.load({str(folder / 'notes.gguf')!r}).predict('Tom took aspirin.'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[")
+
+
+def test_tampering_is_noticed(folder, exported):
+    path = folder / "notes" / "labeler.json"
+    saved = path.read_text()
+    try:
+        path.write_text(saved.replace('"symptom"', '"complaint"'))
+        with pytest.raises(DescriptionError, match="checksum"):
+            minisift.load(folder / "notes")
+        path.write_text(saved.replace('"format": 1', '"format": 99'))
+        with pytest.raises(DescriptionError, match="99"):
+            minisift.load(folder / "notes")
+        path.write_text(saved[:100])
+        with pytest.raises(DescriptionError, match="fix"):
+            minisift.load(folder / "notes")
+        path.write_text(saved.replace("sha256:", "sha256:0"))
+        with pytest.raises(DescriptionError, match="fingerprint"):
+            minisift.load(folder / "notes")
+    finally:
+        path.write_text(saved)
+
+
+def test_errors_come_before_weights(train, folder):
+    with pytest.raises(TypeError, match="learning_rate"):
+        minisift.fit("smollm2-135m", train, lr=1)
+    with pytest.raises(ValueError, match="mrc"):
+        minisift.fit("smollm2-135m", train, strategy="all")
+    with pytest.raises(ValueError, match="bundled name"):
+        minisift.fit("no-such-model", train)
+    with pytest.raises(FileNotFoundError):
+        minisift.fit("smollm2-135m", "missing.conll")
+    with pytest.raises(FileNotFoundError):
+        minisift.load(folder / "missing.gguf")
+
+
+def test_a_foreign_gguf_is_refused():
+    from minisift.models import resolve
+
+    with pytest.raises(DescriptionError, match="not a minisift labeler"):
+        minisift.load(resolve("smollm2-135m").gguf)
+
+
+def test_export_checks_first_and_leaves_nothing(fitted, folder):
+    with pytest.raises(ValueError, match="q4_k_m"):
+        fitted.export(folder / "x.gguf", quantization="q99")
+    assert not list(folder.glob("*x.gguf*"))
+
+
+def test_command_line(exported, folder, capsys):
+    from minisift.cli import main
+
+    gguf = str(folder / "notes.gguf")
+    assert main(["predict", gguf, "Mrs. Alvarez took 5 mg of warfarin.", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["text"].startswith("Mrs.")
+    texts = folder / "texts.jsonl"
+    texts.write_text('{"text": "Tom is dizzy."}\n{"text": "No news."}\n')
+    assert main(["predict", gguf, "--input", str(texts), "--output", str(folder / "out.jsonl")]) == 0
+    assert len((folder / "out.jsonl").read_text().splitlines()) == 2
+    assert len(minisift.read(folder / "out.jsonl")) == 2
+    capsys.readouterr()
+    assert main(["evaluate", gguf, f"{SAMPLE}/dev.jsonl", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sentences"] == 80
+    assert main(["evaluate", gguf, str(folder / "missing.jsonl")]) == 2
+    assert "no such file" in capsys.readouterr().err
+    (folder / "bad.jsonl").write_text("{}\n")
+    assert main(["predict", gguf, "--input", str(folder / "bad.jsonl"), "--output", "o"]) == 2
+    assert "bad.jsonl:1" in capsys.readouterr().err
+
+
+def test_gemma_prompted_and_exported(train, dev, folder):
+    """The second architecture: in-context learning, merged without an adapter, F16."""
+    labeler = minisift.prompt("gemma-3-270m", train, shots=3, instruction=None)
+    report = labeler.export(folder / "gemma.gguf", quantization="f16", verify_on=dev[:8])
+    assert report["same_spans"] >= 7
+
+
+def test_chat_template(train, dev):
+    labeler = minisift.prompt("smollm2-135m", train, shots=2, template="chat")
+    template = labeler.description.template
+    assert "List the spans" in template.head
+    assert template.turn == "<|im_end|>\n<|im_start|>assistant\n"
+    assert template.joint == "<|im_end|>\n<|im_start|>user\n"
+    pieces = labeler._engine.tokenizer.pieces
+    prompt = labeler._prompt(dev[0])
+    assert sum(not pieces[token] for token in prompt.prefix) >= 11
+    assert len(labeler.predict(dev[:2])) == 2

@@ -1,0 +1,41 @@
+"""Importing costs nothing and does nothing."""
+
+import subprocess
+import sys
+import time
+
+HEAVY = ("torch", "transformers", "llama_cpp", "numpy", "datasets", "peft")
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_is_light_and_quick():
+    loaded = run(f"import minisift, sys; print([n for n in {HEAVY} if n in sys.modules])")
+    assert loaded.strip() == "[]"
+    bare = min(_seconds("pass") for _ in range(3))
+    assert min(_seconds("import minisift") for _ in range(3)) - bare < 0.3
+
+
+def _seconds(code):
+    started = time.monotonic()
+    run(code)
+    return time.monotonic() - started
+
+
+def test_reading_is_light():
+    code = (
+        "import minisift, sys; minisift.read('minisift/sample/dev.jsonl');"
+        f"print([n for n in {HEAVY} if n in sys.modules])"
+    )
+    assert run(code).strip() == "[]"
+
+
+def test_public_names_are_all_there():
+    import minisift
+
+    assert all(hasattr(minisift, name) for name in minisift.__all__)
+    assert set(minisift.__all__) <= set(dir(minisift))

@@ -222,7 +222,9 @@ def test_command_line(exported, folder, capsys):
     assert record["text"].startswith("Mrs.")
     texts = folder / "texts.jsonl"
     texts.write_text('{"text": "Tom is dizzy."}\n{"text": "No news."}\n')
-    assert main(["predict", gguf, "--input", str(texts), "--output", str(folder / "out.jsonl")]) == 0
+    assert (
+        main(["predict", gguf, "--input", str(texts), "--output", str(folder / "out.jsonl")]) == 0
+    )
     assert len((folder / "out.jsonl").read_text().splitlines()) == 2
     assert len(minisift.read(folder / "out.jsonl")) == 2
     capsys.readouterr()

@@ -8,9 +8,7 @@ import pytest
 from minisift.data import Example, Span
 from minisift.demonstrations import choose, draws, without
 
-EXAMPLES = [
-    Example(f"w{i} x", (Span(0, 1, "AB"[i % 2]),) if i % 5 else ()) for i in range(23)
-]
+EXAMPLES = [Example(f"w{i} x", (Span(0, 1, "AB"[i % 2]),) if i % 5 else ()) for i in range(23)]
 
 
 def take(count, *args):

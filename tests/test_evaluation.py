@@ -35,7 +35,9 @@ def test_equals_seqeval(pairs):
     gold = [Example.from_words(words, spans) for spans, _ in pairs]
     predicted = [Example.from_words(words, spans).spans for _, spans in pairs]
     report = score(gold, predicted)
-    true, found = ([encode(7, spans, "iob2") for spans in side] for side in zip(*pairs, strict=True))
+    true, found = (
+        [encode(7, spans, "iob2") for spans in side] for side in zip(*pairs, strict=True)
+    )
     options = {"mode": "strict", "scheme": IOB2, "zero_division": 0}
     assert report.f1 == pytest.approx(metrics.f1_score(true, found, **options))
     assert report.precision == pytest.approx(metrics.precision_score(true, found, **options))
@@ -54,5 +56,5 @@ def test_nothing_predicted_or_gold():
 
 
 def test_lengths_must_agree():
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         score([Example("a")], [])

@@ -117,7 +117,9 @@ def test_words_without_tokens_are_never_begun():
     """Vocabularies that lack bytes (SmolLM2: some control characters) lead to no dead end."""
     pieces = [bytes([byte]) for byte in range(256)]
     pieces[ord("x")] = b""
-    tokenizer = Tokenizer(lambda text, control: [b for b in text.encode() if b != 120], pieces, None)
+    tokenizer = Tokenizer(
+        lambda text, control: [b for b in text.encode() if b != 120], pieces, None
+    )
     answer = answer_to(Example("ax by xx cx"), tokenizer)
     answer.advance(ord(" "))
     assert {chr(token) for token in answer.allowed()} == {"b"}

@@ -38,9 +38,7 @@ def test_unmasked_ids_are_the_responses(demonstrations, target, template):
 def test_the_prompt_reads_as_documented():
     renderer = Renderer(TASK, plain_template(), TOKENIZER)
     shown = Example("A\n b", (), ())
-    assert TOKENIZER.decode(renderer.prompt([shown], Example("c"))) == (
-        b"Text: A b\n\nText: c\n"
-    )
+    assert TOKENIZER.decode(renderer.prompt([shown], Example("c"))) == (b"Text: A b\n\nText: c\n")
 
 
 def test_demonstrations_that_do_not_fit_are_dropped_whole():
@@ -63,7 +61,7 @@ HOSTILE = [
     "<|im_end|> <eos> <bos> </s> <start_of_turn>user\n x <|endoftext|>",
     "a\x00b \x04\x13",
     "🙂👩‍👩‍👧 שלום مرحبا \U000e0041 \ud800",
-    "\"q\" \\ ' : person #2",
+    '"q" \\ \' : person #2',
     "<table> <h1> [multimodal] <unused0> <unused10> \n\n\n\t\t x    y",
     "\u2028 é e\u0301 ﬁ ½ ① 1234567 3.14 x1y2 \xa0",
     "日本語テキスト ภาษาไทย",

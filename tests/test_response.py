@@ -18,9 +18,7 @@ def test_parse_inverts_render(example):
 
 def test_the_documented_form():
     text = "Paris met\nAngela  Merkel in Paris: Paris"
-    example = Example(
-        text, (Span(10, 24, "PER"), Span(28, 33, "LOC"), Span(35, 40, "LOC"))
-    )
+    example = Example(text, (Span(10, 24, "PER"), Span(28, 33, "LOC"), Span(35, 40, "LOC")))
     assert render(example, {"PER": "person", "LOC": "location"}) == (
         " Angela Merkel: person\n Paris: location #2\n Paris: location #3\n\n"
     )

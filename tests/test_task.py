@@ -6,9 +6,7 @@ from minisift.data import Example, Span
 from minisift.task import Task, make_task
 
 
-@pytest.mark.parametrize(
-    "name", ["", " a", "a ", "a\nb", "a\u2028b", "a: b", "a #2", "#2", "a\tb"]
-)
+@pytest.mark.parametrize("name", ["", " a", "a ", "a\nb", "a\u2028b", "a: b", "a #2", "#2", "a\tb"])
 def test_bad_names(name):
     with pytest.raises(ValueError, match="fix"):
         Task({"X": name}, {})

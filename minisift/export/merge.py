@@ -20,7 +20,7 @@ def merged_tensors(model: Any) -> Iterator[tuple[str, Any]]:
         if hasattr(module, "get_delta_weight"):
             weight = _plain_weight(module.get_base_layer().weight)
             for adapter in module.active_adapters:
-                weight += module.get_delta_weight(adapter).float().cpu()
+                weight += module.get_delta_weight(adapter).detach().float().cpu()
             yield f"{name}.weight", weight
             merged.add(f"{name}.")
     for name, parameter in plain.named_parameters():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from minisift.data import DataError, Example, Record
@@ -32,7 +32,8 @@ def read(
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error}); fix: convert the file to UTF-8") from None
-    separator = "\t" if any("\t" in line for line in lines) else None
+    # not str.split(): words may hold no-break spaces
+    columns = re.compile("\t" if any("\t" in line for line in lines) else " +")
     names: list[str] = []
     sentences: list[list[Line]] = [[]]
     for number, line in enumerate(lines, 1):
@@ -41,7 +42,7 @@ def read(
         elif not line.strip() or line.startswith("-DOCSTART-"):
             sentences.append([])
         else:
-            sentences[-1].append((number, [c.strip() for c in line.split(separator)]))
+            sentences[-1].append((number, [c.strip() for c in columns.split(line.strip(" \r"))]))
     column = _column(path, tag_column, names)
     bodies = [body for body in (_without_comments(s, column) for s in sentences) if body]
     whole = [body for body in bodies if not any(_incomplete(line, column) for line in body)]
@@ -91,16 +92,25 @@ def _record(path: Path, body: list[Line], column: int, scheme: str) -> Record:
                 f"{' (counted from the end)' if column < 0 else ''}; fix: complete the line, or "
                 "give tag_column",
             )
+    places = [f"{path}:{number}" for number, _ in body]
+    return tagged_record(
+        places,
+        [columns[0] for _, columns in body],
+        [columns[column] for _, columns in body],
+        scheme,
+    )
+
+
+def tagged_record(
+    places: Sequence[str], words: Sequence[str], tags: Sequence[str], scheme: str
+) -> Record:
+    """A sentence of words and tags, each word with its place, as a Record."""
     try:
-        spans = decode([columns[column] for _, columns in body], scheme)
-        example = Example.from_words([columns[0] for _, columns in body], spans)
+        example = Example.from_words(words, decode(tags, scheme))
     except TagError as error:
-        place = body[min(error.index, len(body) - 1)][0]
-        return Record(
-            f"{path}:{place}",
-            problem=f"{error}; fix: correct the tag, or give tag_column or scheme",
-        )
-    return Record(f"{path}:{body[0][0]}", example.text, example.spans, example.words)
+        place = places[min(error.index, len(places) - 1)] if places else "empty row"
+        return Record(place, problem=f"{error}; fix: correct the tag, or give tag_column or scheme")
+    return Record(places[0] if places else "", example.text, example.spans, example.words)
 
 
 def write(examples: Iterable[Example], *, scheme: str) -> bytes:

@@ -180,8 +180,8 @@ def _fit(given: argparse.Namespace) -> None:
         f"{made['sentences']} sentences, {made['prompts']} prompts, "
         f"{made['training']['seconds']:.0f} s, loss {made['training']['loss']:.3f}"
     )
-    if "dev" in made:
-        print(Report.from_dict(made["dev"]))
+    if "scores" in made:
+        print(Report.from_dict(made["scores"]["dev"]))
 
 
 def _texts(given: argparse.Namespace) -> Iterator[str]:

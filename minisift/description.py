@@ -19,6 +19,21 @@ KEY = "minisift.labeler"
 """The GGUF metadata key."""
 
 
+_KEYS = frozenset(
+    [
+        "format",
+        "labels",
+        "names",
+        "descriptions",
+        "instruction",
+        "template",
+        "demonstrations",
+        "base",
+        "prefix",
+    ]
+)
+
+
 class DescriptionError(ValueError):
     """A labeler's description that is damaged, or not of this version or model."""
 
@@ -29,7 +44,8 @@ class Description:
 
     prefix: checksum of the demonstration prefix's token ids; another tokenizer, or an edited
     label name or demonstration, gives another. base: model name, fingerprint and quantization.
-    made: minisift version, settings, seed, versions, scores, counts; for reading only.
+    made: versions, settings, seed, scores and counts, for reading only; JSON values whose keys
+    lie beside the rest in the file.
     """
 
     task: Task
@@ -50,7 +66,7 @@ class Description:
             "demonstrations": [_pack(example) for example in self.demonstrations],
             "base": self.base,
             "prefix": self.prefix,
-            "made": self.made,
+            **self.made,
         }
         return json.dumps(content, ensure_ascii=False, indent=1)
 
@@ -68,16 +84,17 @@ class Description:
             raise DescriptionError(
                 f"{place}: format version {version!r}, this minisift reads version {FORMAT}; fix: "
                 "install the minisift that made it "
-                f"({content.get('made', {}).get('minisift', 'unknown')}), or fit again"
+                f"({content.get('versions', {}).get('minisift', 'unknown')}), or fit again"
             )
         try:
+            made = {key: value for key, value in content.items() if key not in _KEYS}
             return cls(
                 Task(content["names"], content["descriptions"], content["instruction"]),
                 Template(**content["template"]),
                 [_unpack(packed) for packed in content["demonstrations"]],
                 content["base"],
                 content["prefix"],
-                content["made"],
+                made,
             )
         except (ValueError, KeyError, TypeError) as error:
             raise DescriptionError(

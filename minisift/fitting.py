@@ -6,14 +6,13 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from minisift.data import Example
 from minisift.demonstrations import choose
 from minisift.description import Description, checksum
 from minisift.engines import Engine
-from minisift.labeler import Labeler, as_examples, versions
+from minisift.labeler import Labeler, as_examples, check_folder, versions
 from minisift.prompts import Renderer, Template, Tokenizer, plain_template
 from minisift.task import Task, make_task
 
@@ -54,7 +53,7 @@ def fit(
     if dev is not None:
         _check_labels(task, dev)
     if output_dir is not None:
-        Path(output_dir).parent.mkdir(parents=True, exist_ok=True)
+        check_folder(output_dir)
 
     from minisift import models
     from minisift.engines.transformers import TransformersEngine
@@ -75,9 +74,10 @@ def fit(
     trained = train(network, rows, chosen, tokenizer.hf.pad_token_id or 0)
     made = {
         "settings": asdict(chosen),
+        "seed": chosen.seed,
         "sentences": len(examples),
         "prompts": len(rows),
-        "left out": left_out,
+        "left_out": left_out,
         "training": trained,
     }
     base = {"model": source.name, "fingerprint": source.fingerprint, "quantize": quantized}
@@ -86,7 +86,7 @@ def fit(
     if dev is not None:
         report = labeler.evaluate(dev, progress=True)
         logger.info("dev F1 %.3f", report.f1)
-        made["dev"] = report.to_dict()
+        made["scores"] = {"dev": report.to_dict()}
     if output_dir is not None:
         labeler.save(output_dir)
     return labeler
@@ -154,7 +154,7 @@ def _labeler(
     engine: Engine,
     network: Any,
 ) -> Labeler:
-    made.update({"minisift": versions()["minisift"], "versions": versions()})
+    made["versions"] = versions()
     prefix = checksum(renderer.prefix(demonstrations))
     description = Description(renderer.task, renderer.template, demonstrations, base, prefix, made)
     return Labeler(description, engine, network)

@@ -121,6 +121,7 @@ class Labeler:
         """Write the adapter folder: LoRA weights, if any, and labeler.json. Whole or not at all."""
         if self._model is None:
             raise ValueError("this labeler comes from a GGUF file; fix: copy that file")
+        check_folder(folder)
         with whole(folder) as draft:
             draft.mkdir()
             if hasattr(self._model, "peft_config"):
@@ -159,6 +160,15 @@ class Labeler:
         return f"Labeler({', '.join(self.labels)}; {base}, {type(self._engine).__name__})"
 
 
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """Raises FileExistsError if saving a labeler there would replace anything but a labeler."""
+    path = Path(folder)
+    if path.is_dir() and any(path.iterdir()) and not (path / FILE).is_file():
+        raise FileExistsError(f"{path}: holds something else; fix: give a new or empty folder")
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(f"{path}: is a file; fix: give a new or empty folder")
+
+
 def as_examples(source: Any) -> Sequence[Example]:
     """Examples as they are, or read from a path or a Hugging Face `Dataset`."""
     if isinstance(source, Sequence) and not isinstance(source, str):
@@ -185,8 +195,8 @@ def versions() -> dict[str, str]:
 def load(path: str | os.PathLike[str], **options: Any) -> Labeler:
     """A labeler from a GGUF file (llama.cpp, without torch) or an adapter folder (transformers).
 
-    options for a GGUF file: context, threads, sequences; for a folder: batch_size. Needs no
-    network for bundled and local base models. Raises DescriptionError for a file of another
+    options for a GGUF file: context, threads, sequences; for a folder: batch_size, and base,
+    where the base model lies now. Needs no network for bundled and local base models. Raises DescriptionError for a file of another
     version, a changed base model or a damaged description.
     """
     path = Path(path)
@@ -207,7 +217,7 @@ def _load_gguf(path: Path, **options: Any) -> Labeler:
     return Labeler(Description.from_json(text, str(path)), engine)
 
 
-def _load_folder(folder: Path, **options: Any) -> Labeler:
+def _load_folder(folder: Path, base: str | None = None, **options: Any) -> Labeler:
     if not (folder / FILE).is_file():
         raise FileNotFoundError(
             f"{folder}: holds no {FILE}; fix: give a folder made by fit or save"
@@ -218,14 +228,15 @@ def _load_folder(folder: Path, **options: Any) -> Labeler:
     from minisift.engines.transformers import TransformersEngine
     from minisift.models import load_adapter, load_base, load_tokenizer, resolve
 
-    base = description.base
-    source = resolve(base["model"])
-    if source.fingerprint != base["fingerprint"]:
+    made_on = description.base
+    source = resolve(base or made_on["model"])
+    if source.fingerprint != made_on["fingerprint"] and not source.fingerprint.startswith("hub:"):
         raise DescriptionError(
-            f"{folder}: made on {base['model']} with fingerprint {base['fingerprint'][:20]}, here "
-            f"it has {source.fingerprint[:20]}; fix: install the base model of the training"
+            f"{folder}: made on {made_on['model']} with fingerprint {made_on['fingerprint'][:20]}, "
+            f"{source.name} has {source.fingerprint[:20]}; fix: install that base model, or say "
+            "where it is with base="
         )
-    model, _ = load_base(source, base["quantize"])
+    model, _ = load_base(source, made_on["quantize"])
     if (folder / "adapter_config.json").is_file():
         model = load_adapter(model, folder)
     return Labeler(description, TransformersEngine(model, load_tokenizer(source), **options), model)

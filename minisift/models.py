@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,17 +61,23 @@ BUNDLED: dict[str, Callable[[], Path]] = {"smollm2-135m": _smollm2, "gemma-3-270
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the progress bars and advice of transformers, which would not help a user here."""
+def quietly() -> Iterator[None]:
+    """Without bars, warnings and advice of the libraries, which would not help a user here."""
     from transformers.utils import logging as chatter
 
-    level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    bitsandbytes = logging.getLogger("bitsandbytes")
+    levels = chatter.get_verbosity(), bitsandbytes.level
+    bars = chatter.is_progress_bar_enabled()
     chatter.set_verbosity_error()
     chatter.disable_progress_bar()
+    bitsandbytes.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
-        chatter.set_verbosity(level)
+        chatter.set_verbosity(levels[0])
+        bitsandbytes.setLevel(levels[1])
         if bars:
             chatter.enable_progress_bar()
 
@@ -107,7 +114,7 @@ class Source:
         folder = cache_folder() / f"{self.gguf.stem}-{self.fingerprint[7:19]}"
         if not folder.is_dir():
             logger.warning("Converting %s for transformers, once (about a minute).", self.gguf.name)
-            with whole(folder) as draft, _quietly():
+            with whole(folder) as draft, quietly():
                 _convert(self.gguf, draft)
         return str(folder)
 
@@ -335,7 +342,9 @@ def load_base(source: Source, quantize: str | None) -> tuple[Any, str | None]:
     if quantize not in ("nf4", None):
         raise ValueError(f"quantize={quantize!r}; fix: 'nf4' or None")
     options: dict[str, Any] = {}
-    if quantize and (reason := why_not_nf4()):
+    with quietly():
+        reason = why_not_nf4() if quantize else ""
+    if reason:
         logger.warning("Weights stay in bf16 instead of 4 bits: %s.", reason)
         quantize = None
     if quantize:
@@ -346,7 +355,7 @@ def load_base(source: Source, quantize: str | None) -> tuple[Any, str | None]:
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
     weights = source.weights
-    with _quietly():
+    with quietly():
         model = AutoModelForCausalLM.from_pretrained(
             weights, dtype=torch.bfloat16, device_map={"": device()}, **options
         )

@@ -123,7 +123,9 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
     """A batch of rows padded at the right, logits to be computed at counted positions only.
 
     input_ids and attention_mask: [rows, longest]. logits_to_keep: [kept], the positions whose
-    next token some row counts. labels: [rows, kept], the next tokens, IGNORED where not counted.
+    next token some row counts. labels: [rows, 1 + kept], the next tokens, IGNORED where not
+    counted; the first column is always IGNORED, since the Trainer's count of target tokens takes
+    labels to be shifted by one and leaves it out.
     """
     import torch
 
@@ -131,11 +133,11 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
     keep = sorted({i - 1 for row in rows for i, counts in enumerate(row.mask) if counts and i})
     ids = torch.full((len(rows), longest), pad)
     attention = torch.zeros((len(rows), longest), dtype=torch.long)
-    labels = torch.full((len(rows), len(keep)), IGNORED)
+    labels = torch.full((len(rows), 1 + len(keep)), IGNORED)
     for index, row in enumerate(rows):
         ids[index, : len(row.ids)] = torch.tensor(row.ids)
         attention[index, : len(row.ids)] = 1
-        for column, position in enumerate(keep):
+        for column, position in enumerate(keep, 1):
             if position + 1 < len(row.ids) and row.mask[position + 1]:
                 labels[index, column] = row.ids[position + 1]
     return {
@@ -154,17 +156,17 @@ def loss_sum(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
     """
     from torch.nn.functional import cross_entropy
 
-    logits = outputs.logits.float().flatten(0, 1)
-    total = cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="sum")
-    return total / (
-        num_items_in_batch if num_items_in_batch is not None else max(1, (labels != IGNORED).sum())
-    )
+    logits, targets = outputs.logits.float().flatten(0, 1), labels[:, 1:].flatten()
+    total = cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+    return total / (num_items_in_batch or (targets != IGNORED).sum())
 
 
 def train(model: Any, rows: Sequence[Row], settings: Settings, pad: int) -> dict[str, float]:
     """Train the model's adapter on rows, in order; returns seconds, steps and the last loss."""
     from torch.utils.data import Dataset
-    from transformers import Trainer, TrainingArguments
+    from transformers import PrinterCallback, Trainer, TrainingArguments
+
+    from minisift.models import quietly
 
     class Rows(Dataset):
         def __len__(self) -> int:
@@ -176,7 +178,7 @@ def train(model: Any, rows: Sequence[Row], settings: Settings, pad: int) -> dict
     on_cpu = next(model.parameters()).device.type == "cpu"
     progress = _progress(math.ceil(len(rows) / settings.batch_size), len(rows))
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="minisift-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="minisift-") as scratch, quietly():
         trainer = Trainer(
             model=model,
             args=TrainingArguments(
@@ -189,12 +191,12 @@ def train(model: Any, rows: Sequence[Row], settings: Settings, pad: int) -> dict
                 warmup_steps=0.1,
                 weight_decay=0.0,
                 optim="paged_adamw_8bit" if settings.quantize and not on_cpu else "adamw_torch",
-                gradient_checkpointing=(
+                activation_checkpointing=(
                     not on_cpu
                     if settings.gradient_checkpointing is None
                     else settings.gradient_checkpointing
                 ),
-                gradient_checkpointing_kwargs={"use_reentrant": False},
+                activation_checkpointing_kwargs={"use_reentrant": False},
                 train_sampling_strategy="sequential",
                 use_cpu=on_cpu,
                 remove_unused_columns=False,
@@ -210,7 +212,7 @@ def train(model: Any, rows: Sequence[Row], settings: Settings, pad: int) -> dict
             compute_loss_func=loss_sum,
             callbacks=[progress],
         )
-        trainer.pop_callback(_printer())
+        trainer.pop_callback(PrinterCallback)
         result = trainer.train()
     model.eval()
     return {
@@ -218,12 +220,6 @@ def train(model: Any, rows: Sequence[Row], settings: Settings, pad: int) -> dict
         "steps": result.global_step,
         "loss": round(progress.recent, 4),
     }
-
-
-def _printer() -> Any:
-    from transformers import PrinterCallback
-
-    return PrinterCallback
 
 
 def _progress(steps: int, prompts: int) -> Any:

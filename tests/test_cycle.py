@@ -66,14 +66,14 @@ def test_training_teaches(fitted, dev):
     made = fitted.description.made
     assert made["prompts"] == 40
     assert made["training"]["loss"] < 1.0
-    assert made["dev"]["micro"]["f1"] == pytest.approx(fitted.evaluate(dev).f1, abs=1e-4)
+    assert made["scores"]["dev"]["micro"]["f1"] == pytest.approx(fitted.evaluate(dev).f1, abs=1e-4)
     assert fitted.evaluate(dev).f1 > 0.2
 
 
 def test_the_folder_describes_itself(fitted, dev, folder):
     content = json.loads((folder / "notes" / "labeler.json").read_text())
     assert content["labels"] == ["DOSE", "MEDICATION", "PERSON", "SYMPTOM"]
-    assert content["made"]["settings"]["seed"] == 0
+    assert content["settings"]["seed"] == content["seed"] == 0
     assert {p.name for p in (folder / "notes").iterdir()} >= {"adapter_model.safetensors"}
     again = minisift.load(folder / "notes")
     assert again.predict(dev[:6]) == fitted.predict(dev[:6])
@@ -198,6 +198,23 @@ def test_errors_come_before_weights(train, folder):
         minisift.fit("smollm2-135m", "missing.conll")
     with pytest.raises(FileNotFoundError):
         minisift.load(folder / "missing.gguf")
+
+
+def test_a_folder_with_other_files_is_not_replaced(fitted, tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(FileExistsError, match="fix"):
+        fitted.save(tmp_path)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_one_stream_at_a_time(exported, dev):
+    _, labeler = exported
+    stream = labeler.stream(dev)
+    next(stream)
+    with pytest.raises(RuntimeError, match="fix"):
+        labeler.predict("Tom.")
+    stream.close()
+    assert labeler.predict("Tom.") is not None
 
 
 def test_a_foreign_gguf_is_refused():

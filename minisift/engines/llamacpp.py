@@ -120,6 +120,7 @@ class LlamaCppEngine:
         self.context = context or min(_CONTEXT, llama.llama_model_n_ctx_train(self._model))
         self._threads = threads or _cores()
         self._sequences = sequences
+        self._busy = False
         self._prefix: tuple[int, ...] | None = None
 
     def metadata(self, key: str) -> str | None:
@@ -158,6 +159,11 @@ class LlamaCppEngine:
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Completion]:
         """Texts enter as soon as others end; their prefill shares batches with decoding."""
+        if self._busy:
+            raise RuntimeError(
+                "this labeler is in the middle of another stream; fix: finish or close it first, "
+                "or load the file a second time"
+            )
         if not self._context:
             self._start()
         waiting: Prompt | None = None
@@ -166,6 +172,7 @@ class LlamaCppEngine:
         free = list(range(self._sequences, _PREFIX, -1))
         finished: dict[int, Completion] = {}
         taken = given = 0
+        self._busy = True
         try:
             while True:
                 while free and (waiting := waiting or next(source, None)):
@@ -198,6 +205,7 @@ class LlamaCppEngine:
                     yield finished.pop(given)
                     given += 1
         finally:
+            self._busy = False
             for seat in running:
                 llama.llama_memory_seq_rm(self._memory, seat, -1, -1)
 

@@ -57,10 +57,11 @@ def fit(
 
     from minisift import models
     from minisift.engines.transformers import TransformersEngine
+    from minisift.tokenizer import load_tokenizer
     from minisift.training import train, training_rows
 
     source = models.resolve(model)
-    tokenizer = models.load_tokenizer(source)
+    tokenizer = load_tokenizer(source.weights)
     template = _template(chosen.template, tokenizer, task.instruction)
     renderer = Renderer(task, template, tokenizer)
     rows, left_out = training_rows(renderer, examples, chosen)
@@ -124,9 +125,10 @@ def prompt(
         engine = LlamaCppEngine(source.name)
     else:
         from minisift.engines.transformers import TransformersEngine
+        from minisift.tokenizer import load_tokenizer
 
         network, quantize = models.load_base(source, quantize)
-        engine = TransformersEngine(network, models.load_tokenizer(source))
+        engine = TransformersEngine(network, load_tokenizer(source.weights))
     renderer = Renderer(
         task, _template(template, engine.tokenizer, task.instruction), engine.tokenizer
     )
@@ -140,7 +142,7 @@ def _template(kind: str, tokenizer: Tokenizer, instruction: str) -> Template:
         return plain_template(instruction)
     if kind != "chat":
         raise ValueError(f"template={kind!r}; fix: 'plain' or 'chat'")
-    from minisift.models import HFTokenizer, chat_template
+    from minisift.tokenizer import HFTokenizer, chat_template
 
     assert isinstance(tokenizer, HFTokenizer)
     return chat_template(tokenizer, instruction)

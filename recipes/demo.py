@@ -65,7 +65,7 @@ def main(folder: Path) -> None:
     )
 
 
-PROMPTS = 160
+PROMPTS = 120
 """Enough for this data; by default `fit` would take 280."""
 
 if __name__ == "__main__":

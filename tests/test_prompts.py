@@ -73,10 +73,11 @@ HOSTILE = [
 def test_both_tokenizers_give_the_same_ids(model, shared_data):
     pytest.importorskip("transformers")
     from minisift import models
-    from minisift.engines.llamacpp import load_tokenizer
+    from minisift.engines import llamacpp
+    from minisift.tokenizer import load_tokenizer
 
     source = models.resolve(model)
-    ours, theirs = models.load_tokenizer(source), load_tokenizer(source.gguf)
+    ours, theirs = load_tokenizer(source.weights), llamacpp.load_tokenizer(source.gguf)
     assert ours.bos == theirs.bos
     assert ours.pieces == theirs.pieces
     sentences = [Example(text) for text in HOSTILE]

@@ -40,8 +40,11 @@ class Vocabulary:
         self.end = tuple(self._encode(END))
         self.labels = [tuple(self._encode(label_part(name))) for name in names.values()]
         self._closings: dict[int, tuple[int, ...]] = {}
-        text_bytes = set(range(0xC0)) | set(range(0xC2, 0xF5))
-        self.covers_all = all(bytes([byte]) in self._ids for byte in text_bytes)
+        self._bytes = frozenset(byte for byte in range(256) if bytes([byte]) in self._ids)
+
+    def spells(self, text: bytes) -> bool:
+        """Whether any text of these bytes can be written, in tokens of one byte if need be."""
+        return self._bytes.issuperset(text)
 
     def closing(self, occurrence: int) -> tuple[int, ...]:
         if occurrence not in self._closings:
@@ -100,11 +103,15 @@ class Language:
         return self.target.folded.bytes
 
     @cached_property
+    def _spelled(self) -> bool:
+        return self.vocabulary.spells(self._text)
+
+    @cached_property
     def _starts(self) -> list[int]:
         """Bytes where spans may begin: word starts from which some word end can be written."""
         offsets = self.target.folded.byte_offsets
         starts = [offsets[at] for at in self.target.starts]
-        return starts if self.vocabulary.covers_all else [s for s in starts if self._begin(s)]
+        return starts if self._spelled else [s for s in starts if self._begin(s)]
 
     @cached_property
     def _ends(self) -> dict[int, int]:
@@ -124,7 +131,7 @@ class Language:
 
     @cached_property
     def _live(self) -> set[int]:
-        """Bytes from which a word end can be written, for vocabularies that lack some bytes."""
+        """Bytes from which a word end can be written, where the vocabulary lacks some bytes."""
         live: set[int] = set()
         for at in range(self._last, -1, -1):
             tokens = self.vocabulary.prefixes(self._text[at : self._last])
@@ -133,7 +140,7 @@ class Language:
         return live
 
     def _alive(self, at: int) -> bool:
-        return self.vocabulary.covers_all or at in self._live
+        return self._spelled or at in self._live
 
     def _continue(self, at: int) -> list[tuple[int, int]]:
         """Tokens that go on with the text at a byte, as (id, next byte)."""

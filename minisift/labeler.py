@@ -39,7 +39,8 @@ class Labeler:
         self._model = model
         self._renderer = Renderer(description.task, description.template, engine.tokenizer)
         self._vocabulary = Vocabulary(engine.tokenizer, description.task.names)
-        found = checksum(self._renderer.prefix(description.demonstrations))
+        self._prefix = tuple(self._renderer.prefix(description.demonstrations))
+        found = checksum(self._prefix)
         if found != description.prefix:
             raise DescriptionError(
                 f"the prompt has checksum {found[:12]}, not {description.prefix[:12]}: the "
@@ -83,7 +84,11 @@ class Labeler:
         sent: list[Example] = []
 
         def prompts() -> Iterator[Prompt]:
-            for text in texts:
+            for number, text in enumerate(texts):
+                if not isinstance(text, str | Example):
+                    raise TypeError(
+                        f"text {number} is {type(text).__name__}; fix: give a str or an Example"
+                    )
                 example = text if isinstance(text, Example) else Example(text)
                 sent.append(example)
                 yield self._prompt(example)
@@ -92,15 +97,19 @@ class Labeler:
             yield self._spans(sent.pop(0), completion)
 
     def _prompt(self, example: Example) -> Prompt:
-        demonstrations = without(self.description.demonstrations, example)
         language = Language(self._vocabulary, response.target_of(example))
+        ids = self._renderer.text(example)
         reserve = min(language.longest_answer(), self._engine.context // 4)
-        kept = self._renderer.fitting(demonstrations, example, self._engine.context, reserve)
-        if left := len(demonstrations) - len(kept):
+        shown = self.description.demonstrations
+        allowed = without(shown, example)
+        fits = len(self._prefix) + len(ids) + reserve <= self._engine.context
+        if fits and len(allowed) == len(shown):
+            return Prompt(self._prefix, ids, language)
+        kept = self._renderer.fitting(allowed, example, self._engine.context, reserve)
+        if left := len(allowed) - len(kept):
             self.counts["texts with demonstrations dropped to fit the context"] += 1
             self.counts["demonstrations dropped"] += left
-        prefix = tuple(self._renderer.prefix(kept))
-        return Prompt(prefix, self._renderer.text(example), language)
+        return Prompt(tuple(self._renderer.prefix(kept)), ids, language)
 
     def _spans(self, example: Example, completion: Completion) -> list[Span]:
         pieces = self._engine.tokenizer.pieces

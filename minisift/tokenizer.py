@@ -34,7 +34,7 @@ def _byte_level() -> dict[str, int]:
 
 _CONTROLS = frozenset(
     "</s> <eos> <EOT> <|im_end|> <|eot_id|> <|eom_id|> <|end|> <|end_of_text|> <|endoftext|> "
-    "<end_of_turn> <|fim_prefix|> <|fim_suffix|> <|fim_middle|> <|file_sep|> <|repo_name|>".split()  # noqa: SIM905
+    "<end_of_turn> <|fim_prefix|> <|fim_suffix|> <|fim_middle|> <|file_sep|> <|repo_name|>".split()
 )
 
 

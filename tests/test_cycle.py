@@ -66,8 +66,9 @@ def test_training_teaches(fitted, dev):
     made = fitted.description.made
     assert made["prompts"] == 40
     assert made["training"]["loss"] < 1.0
-    assert made["scores"]["dev"]["micro"]["f1"] == pytest.approx(fitted.evaluate(dev).f1, abs=1e-4)
-    assert fitted.evaluate(dev).f1 > 0.2
+    f1 = fitted.evaluate(dev).f1
+    assert f1 > 0.4
+    assert made["scores"]["dev"]["micro"]["f1"] == pytest.approx(f1, abs=1e-4)
 
 
 def test_the_folder_describes_itself(fitted, dev, folder):
@@ -96,6 +97,8 @@ def test_strings_and_lists_are_answered_in_kind(exported):
     many = labeler.predict(["Mrs. Alvarez took 5 mg of warfarin."])
     assert [ranges(one)] == [ranges(spans) for spans in many]
     assert labeler.predict([]) == []
+    with pytest.raises(TypeError, match="text 1 is NoneType"):
+        labeler.predict(["a", None])
     assert all(isinstance(span, minisift.Span) and 0 <= span.score <= 1 for span in one)
 
 

@@ -13,6 +13,7 @@ from minisift.demonstrations import choose
 from minisift.description import Description, checksum
 from minisift.engines import Engine
 from minisift.labeler import Labeler, as_examples, check_folder, versions
+from minisift.models import Source
 from minisift.prompts import Renderer, Template, Tokenizer, plain_template
 from minisift.task import Task, make_task
 
@@ -61,6 +62,7 @@ def fit(
     from minisift.training import train, training_rows
 
     source = models.resolve(model)
+    _check_export(source)
     tokenizer = load_tokenizer(source.weights)
     template = _template(chosen.template, tokenizer, task.instruction)
     renderer = Renderer(task, template, tokenizer)
@@ -176,6 +178,16 @@ def _demonstrations(
             each,
         )
     return chosen
+
+
+def _check_export(source: Source) -> None:
+    """Say before the training, not after it, if the result cannot become a GGUF file."""
+    from minisift.export.convert import check_base
+
+    try:
+        check_base(source)
+    except ValueError as error:
+        logger.warning("The labeler will work through transformers only: %s.", error)
 
 
 def _check_labels(task: Task, dev: Sequence[Example]) -> None:

@@ -149,14 +149,31 @@ class Labeler:
         The adapter is merged into the weights, which are then quantized by llama.cpp ("f16",
         "q8_0", "q4_0", "q4_k_m", ...); the description travels inside. `verify_on` are
         examples (a list, or what `read` takes) whose spans are compared; by default the
-        demonstrations' texts. Returns the comparison. The file appears whole or not at all.
+        demonstrations' texts. Loading the file for that checks that both tokenizers give the
+        same prompt. Returns the comparison. The file appears whole or not at all.
         """
         from minisift.export import export_gguf
+        from minisift.export.verify import compare
 
         if self._model is None:
             raise ValueError("this labeler comes from a GGUF file already; fix: copy that file")
         texts = as_examples(verify_on) if verify_on is not None else self.description.demonstrations
-        return export_gguf(self, self._model, Path(path), quantization, texts)
+
+        def verify(draft: Path) -> dict[str, Any]:
+            exported = load(draft)
+            found = exported.predict(texts)
+            exported.close()
+            return compare(texts, self.predict(texts), found)
+
+        report = export_gguf(self._model, self.description, Path(path), quantization, verify)
+        logger.info(
+            "%s: %.0f MB, the same spans on %d of %d texts.",
+            path,
+            report["bytes"] / 1e6,
+            report["same_spans"],
+            report["texts"],
+        )
+        return report
 
     def close(self) -> None:
         """Free what the engine holds; the labeler cannot be used afterwards."""

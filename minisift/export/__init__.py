@@ -4,44 +4,41 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from minisift.data import Example
+from minisift.description import Description
 from minisift.export.convert import check_base, write_gguf
 from minisift.export.quantize import file_type, quantize
-from minisift.export.verify import compare
 from minisift.files import whole
 from minisift.models import resolve
-
-if TYPE_CHECKING:
-    from minisift.labeler import Labeler
 
 logger = logging.getLogger(__name__)
 
 
 def export_gguf(
-    labeler: Labeler, model: Any, path: Path, quantization: str, texts: Sequence[Example]
+    model: Any,
+    description: Description,
+    path: Path,
+    quantization: str,
+    verify: Callable[[Path], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Write `labeler` with its transformers `model` to `path`; see `Labeler.export`."""
+    """Write a transformers model and its labeler's description to `path`, if `verify` passes.
+
+    `verify` gets the finished file under another name and returns what it found, which is
+    returned with the file's path, quantization and size; if it raises, no file is left.
+    """
     if path.is_dir():
         raise IsADirectoryError(f"{path}: a folder; fix: give a file name such as ner.gguf")
     wanted = file_type(quantization)
-    base = check_base(resolve(labeler.description.base["model"]))
+    base = check_base(resolve(description.base["model"]))
     with whole(path) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as scratch:
         logger.info("Merging the adapter and writing %s as %s.", path.name, quantization)
         merged = Path(scratch) / "merged.gguf"
-        write_gguf(model, base, labeler.description, merged)
+        write_gguf(model, base, description, merged)
         quantize(merged, draft, wanted)
         merged.unlink()
-        report = compare(labeler, draft, texts)
-        report = {"path": str(path), "quantization": quantization, **report}
-    logger.info(
-        "%s: %.0f MB, the same spans on %d of %d texts.",
-        path,
-        report["bytes"] / 1e6,
-        report["same_spans"],
-        report["texts"],
-    )
-    return report
+        size = draft.stat().st_size
+        found = verify(draft)
+    return {"path": str(path), "quantization": quantization, "bytes": size, **found}

@@ -26,8 +26,8 @@ def step(text: str) -> None:
 
 
 def main(folder: Path) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("minisift").setLevel(logging.INFO)
     started = time.monotonic()
     train = minisift.read(SAMPLE / "train.jsonl")
     dev = minisift.read(SAMPLE / "dev.jsonl")

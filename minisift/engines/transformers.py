@@ -35,10 +35,6 @@ class TransformersEngine:
                 with torch.inference_mode():
                     yield from self._complete(prefix, batch)
 
-    def forget(self) -> None:
-        """Drop the cached prefix, after the model's weights have changed."""
-        self._prefix, self._layers = None, []
-
     def _complete(self, prefix: tuple[int, ...], prompts: Sequence[Prompt]) -> list[Completion]:
         self._read_prefix(prefix)
         rows = [Running(prompt) for prompt in prompts]

@@ -220,6 +220,14 @@ def test_one_stream_at_a_time(exported, dev):
     assert labeler.predict("Tom.") is not None
 
 
+def test_a_closed_labeler_says_so(folder, exported):
+    labeler = minisift.load(folder / "notes.gguf")
+    labeler.close()
+    labeler.close()
+    with pytest.raises(RuntimeError, match="load it again"):
+        labeler.predict("Tom.")
+
+
 def test_a_foreign_gguf_is_refused():
     from minisift.models import resolve
 

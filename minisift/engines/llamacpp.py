@@ -6,7 +6,7 @@ import ctypes
 import logging
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -102,7 +102,7 @@ class LlamaCppEngine:
         sequences: int = 16,
     ) -> None:
         quiet()
-        self._context: Any = None
+        self._handle: Any = None
         self._memory: Any = None
         self._batch: Any = None
         if not os.path.isfile(path):
@@ -112,8 +112,8 @@ class LlamaCppEngine:
         )
         if not self._model:
             raise ValueError(f"{path}: llama.cpp cannot load it; fix: export or copy it again")
-        self._free_model = weakref.finalize(self, llama.llama_model_free, self._model)
-        self._free_context: Callable[[], object] = lambda: None
+        # run by close, at the latest when the engine is garbage; the latest goes first
+        self._frees = [weakref.finalize(self, llama.llama_model_free, self._model)]
         vocab = llama.llama_model_get_vocab(self._model)
         self._vocabulary = llama.llama_vocab_n_tokens(vocab)
         self.tokenizer = _tokenizer(vocab)
@@ -134,10 +134,10 @@ class LlamaCppEngine:
         return buffer.value.decode()
 
     def close(self) -> None:
-        """Free the context and the model; also done when the engine is garbage."""
-        self._free_context()
-        self._free_model()
-        self._context = self._model = None
+        """Free what llama.cpp holds; the engine cannot be used afterwards."""
+        for free in reversed(self._frees):
+            free()
+        self._handle = self._model = None
 
     def _start(self) -> None:
         params = llama.llama_context_default_params()
@@ -147,24 +147,26 @@ class LlamaCppEngine:
         params.n_threads = params.n_threads_batch = self._threads
         params.kv_unified = True
         params.no_perf = True
-        self._context = llama.llama_init_from_model(self._model, params)
-        if not self._context:
+        self._handle = llama.llama_init_from_model(self._model, params)
+        if not self._handle:
             raise MemoryError(
                 f"llama.cpp cannot make a context of {self.context} tokens; fix: a smaller context"
             )
-        # finalizers run latest first: the context goes before its model
-        self._free_context = weakref.finalize(self, llama.llama_free, self._context)
-        self._memory = llama.llama_get_memory(self._context)
+        self._frees.append(weakref.finalize(self, llama.llama_free, self._handle))
+        self._memory = llama.llama_get_memory(self._handle)
         self._batch = llama.llama_batch_init(_BATCH, 0, 1)
+        self._frees.append(weakref.finalize(self, llama.llama_batch_free, self._batch))
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Completion]:
         """Texts enter as soon as others end; their prefill shares batches with decoding."""
+        if not self._model:
+            raise RuntimeError("this labeler is closed; fix: load it again")
         if self._busy:
             raise RuntimeError(
                 "this labeler is in the middle of another stream; fix: finish or close it first, "
                 "or load the file a second time"
             )
-        if not self._context:
+        if not self._handle:
             self._start()
         waiting: Prompt | None = None
         source = iter(prompts)
@@ -231,7 +233,7 @@ class LlamaCppEngine:
                 chosen_at.append((sequence, len(batch) - 1))
         self._decode(batch)
         for sequence, index in chosen_at:
-            pointer = llama.llama_get_logits_ith(self._context, index)
+            pointer = llama.llama_get_logits_ith(self._handle, index)
             sequence.choose(np.ctypeslib.as_array(pointer, (self._vocabulary,)))
 
     def _decode(self, entries: list[tuple[int, int, int, bool]]) -> None:
@@ -243,7 +245,7 @@ class LlamaCppEngine:
             batch.n_seq_id[index] = 1
             batch.seq_id[index][0] = seat
             batch.logits[index] = wants_logits
-        if result := llama.llama_decode(self._context, batch):
+        if result := llama.llama_decode(self._handle, batch):
             self._prefix = None
             raise RuntimeError(
                 f"llama.cpp could not go on (code {result}); fix: shorter texts, or a larger context"

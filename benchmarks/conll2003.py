@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import minisift
-from minisift.training import STRATEGIES
+from minisift.prompts import STRATEGIES
 
 
 def main() -> None:

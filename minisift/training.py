@@ -189,12 +189,12 @@ def train(model: Any, rows: Sequence[Row], settings: Settings, pad: int) -> dict
                 warmup_steps=0.1,
                 weight_decay=0.0,
                 optim="paged_adamw_8bit" if settings.quantize and not on_cpu else "adamw_torch",
-                activation_checkpointing=(
+                gradient_checkpointing=(
                     not on_cpu
                     if settings.gradient_checkpointing is None
                     else settings.gradient_checkpointing
                 ),
-                activation_checkpointing_kwargs={"use_reentrant": False},
+                gradient_checkpointing_kwargs={"use_reentrant": False},
                 train_sampling_strategy="sequential",
                 use_cpu=on_cpu,
                 remove_unused_columns=False,

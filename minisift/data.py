@@ -240,9 +240,16 @@ def write(
 ) -> None:
     """Write examples so that `read` gives them back; formats as for `read`.
 
-    The file appears whole or not at all. `scheme` is for columns.
+    The file appears whole or not at all. `scheme` is for columns. Raises DataError for what
+    the format cannot hold.
     """
     from minisift.formats import format_of
 
-    content = format_of(path, format).write(examples, scheme=scheme)
+    try:
+        content = format_of(path, format).write(examples, scheme=scheme)
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path}: lone surrogates cannot be written ({error.reason}); fix: replace them in the "
+            "texts, or write JSONL"
+        ) from None
     write_whole(Path(path), content)

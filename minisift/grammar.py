@@ -214,6 +214,11 @@ class Answer:
     def done(self) -> bool:
         return self._states[0] is _DONE
 
+    @property
+    def at_line(self) -> bool:
+        """Whether all lines so far are whole and a new one, or the end, comes next."""
+        return isinstance(self._states[0], _Line)
+
     def allowed(self) -> list[int]:
         """Token ids that may come next; just one where it is forced, none when done."""
         if self._steps is None:

@@ -94,6 +94,8 @@ class Labeler:
                 yield self._prompt(example)
 
         for completion in self._engine.complete(prompts()):
+            if completion.cut:
+                self.counts["answers cut where the context was full"] += 1
             yield self._spans(sent.pop(0), completion)
 
     def _prompt(self, example: Example) -> Prompt:

@@ -54,10 +54,14 @@ def _is_regular(tags: Sequence[str], scheme: str) -> bool:
         return False
 
 
-def decode(tags: Sequence[str], scheme: str) -> list[WordSpan]:
-    """Spans of a sentence's tags, checked strictly. Raises TagError with the word's index."""
+def _check_scheme(scheme: str) -> None:
     if scheme not in SCHEMES:
         raise ValueError(f"scheme={scheme!r}; fix: one of {', '.join(SCHEMES)}")
+
+
+def decode(tags: Sequence[str], scheme: str) -> list[WordSpan]:
+    """Spans of a sentence's tags, checked strictly. Raises TagError with the word's index."""
+    _check_scheme(scheme)
     letters = _LETTERS[scheme]
     last_single = _LAST_SINGLE.get(scheme, "")
     spans: list[WordSpan] = []
@@ -88,6 +92,7 @@ def decode(tags: Sequence[str], scheme: str) -> list[WordSpan]:
 
 def encode(length: int, spans: Iterable[WordSpan], scheme: str) -> list[str]:
     """Tags of a sentence of `length` words; the inverse of `decode`."""
+    _check_scheme(scheme)
     tags = ["O"] * length
     previous: WordSpan | None = None
     for first, end, label in sorted(spans):

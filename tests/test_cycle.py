@@ -152,10 +152,30 @@ def test_a_text_beyond_the_context_is_an_error(exported):
     assert labeler.predict("Tom feels dizzy.") is not None
 
 
-def test_a_long_text_costs_demonstrations_and_says_so(exported):
-    _, labeler = exported
-    labeler.predict("word " * 6200)
+def test_a_long_text_costs_demonstrations_and_says_so(folder, exported):
+    labeler = minisift.load(folder / "notes.gguf", context=600)
+    labeler.predict("word " * 420)
     assert labeler.counts["demonstrations dropped"] > 0
+    labeler.close()
+
+
+def test_an_answer_that_fills_the_context_keeps_its_whole_lines(folder, exported, monkeypatch):
+    """The likeliest token is never the end: every text is answered until the context is full."""
+    from minisift.grammar import Answer
+
+    labeler = minisift.load(folder / "notes.gguf", context=400)
+    without_end = Answer.allowed
+    end = set(labeler._vocabulary.end)
+    monkeypatch.setattr(
+        Answer, "allowed", lambda self: [t for t in without_end(self) if t not in end] or list(end)
+    )
+    text = "aspirin " * 120
+    for _ in range(2):
+        spans = labeler.predict(text)
+        assert spans
+        assert all(text[span.start : span.end] == span.text for span in spans)
+    assert labeler.counts["answers cut where the context was full"] == 1
+    labeler.close()
 
 
 def test_without_torch(exported, folder):

@@ -1,6 +1,9 @@
 """Examples, alignment, and files that appear whole."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import texts
 
 from minisift.data import DataError, Example, Span, align
 from minisift.files import whole
@@ -45,6 +48,19 @@ def test_snap_and_skip():
     skipped, counts = align("Ann met Bob", spans, on_misaligned="skip")
     assert [(s.start, s.end, s.label) for s in skipped.spans] == [(4, 11, "C")]
     assert sum(counts.values()) == 3
+
+
+@given(texts, st.data(), st.sampled_from(["snap", "skip"]))
+def test_alignment_keeps_or_counts_every_span(text, data, policy):
+    offset = st.integers(0, len(text))
+    spans = data.draw(st.lists(st.builds(Span, offset, offset, st.sampled_from("AB")), max_size=6))
+    example, counts = align(text, spans, on_misaligned=policy)
+    dropped = counts["misaligned spans dropped"] + counts["overlapping spans dropped"]
+    assert len(example.spans) + dropped == len(spans)
+    if policy == "skip":
+        assert set(example.spans) <= set(spans)
+    if not counts:
+        assert example == Example(text, tuple(spans))
 
 
 def half_written(path):

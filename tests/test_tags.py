@@ -13,6 +13,13 @@ def test_decode_inverts_encode(spans, scheme):
     assert decode(encode(9, spans, scheme), scheme) == sorted(spans)
 
 
+@given(st.lists(flat_spans(9), max_size=6), st.sampled_from(SCHEMES))
+def test_the_recognised_scheme_gives_the_spans(sentences, scheme):
+    tags = [encode(9, spans, scheme) for spans in sentences]
+    found = recognise(tags)
+    assert [decode(sentence, found) for sentence in tags] == [sorted(s) for s in sentences]
+
+
 @pytest.mark.parametrize(
     ("tags", "scheme"),
     [
@@ -64,3 +71,5 @@ def test_labels_may_hold_dashes():
 def test_unknown_scheme():
     with pytest.raises(ValueError, match="bilou"):
         decode(["O"], "io")
+    with pytest.raises(ValueError, match="bilou"):
+        encode(1, [], "bioes")

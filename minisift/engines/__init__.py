@@ -31,6 +31,8 @@ class Completion:
 
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    cut: bool = False
+    """Whether the context was full before the answer ended: its last lines are missing."""
 
 
 class Engine(Protocol):
@@ -43,32 +45,46 @@ class Engine(Protocol):
 
 
 class Running:
-    """A prompt under way: its answer so far and the tokens that the model has yet to read."""
+    """A prompt under way: its answer so far and the tokens that the model has yet to read.
 
-    def __init__(self, prompt: Prompt) -> None:
-        self.answer = Answer(prompt.language)
+    context: tokens that prompt and answer may have; an answer that would need more ends after
+    its last whole line.
+    """
+
+    def __init__(self, prompt: Prompt, context: int) -> None:
         self.completion = Completion()
         self.pending = list(prompt.ids)
-        self._write(self.answer.forced(), 0.0)
+        self._answer = Answer(prompt.language)
+        self._end = prompt.language.vocabulary.end
+        self._room = context - len(prompt.prefix) - len(prompt.ids)
+        self._whole_lines = 0
+        self._write(self._answer.forced(), 0.0)
 
     @property
     def done(self) -> bool:
-        return self.answer.done
+        return self._answer.done or self.completion.cut
 
     def _write(self, tokens: Sequence[int], logprob: float) -> None:
         self.completion.tokens += tokens
         self.completion.logprobs += [logprob] * len(tokens)
         self.pending += tokens
+        if self._answer.at_line:
+            self._whole_lines = len(self.completion.tokens)
 
     def choose(self, logits: Any) -> None:
         """Write the best allowed token and what it forces. logits: [vocabulary] array.
 
         Only the allowed tokens' logits are touched.
         """
-        allowed = self.answer.allowed()
+        allowed = self._answer.allowed()
         values = np.asarray(logits[allowed], dtype=np.float64)
         best = int(values.argmax())
         logprob = -math.log(np.exp(values - values[best]).sum())
-        self.answer.advance(allowed[best])
+        self._answer.advance(allowed[best])
         self._write([allowed[best]], logprob)
-        self._write(self.answer.forced(), 0.0)
+        self._write(self._answer.forced(), 0.0)
+        if not self.done and len(self.completion.tokens) > self._room:
+            kept = self._whole_lines
+            self.completion.tokens[kept:] = self._end
+            self.completion.logprobs[kept:] = [0.0] * len(self._end)
+            self.completion.cut = True

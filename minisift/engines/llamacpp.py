@@ -183,7 +183,7 @@ class LlamaCppEngine:
                             break
                         self._read_prefix(waiting.prefix)
                     cells = sum(s.cells for s in running.values())
-                    sequence = _Sequence(waiting, taken)
+                    sequence = _Sequence(waiting, taken, self.context)
                     if running and len(waiting.prefix) + cells + sequence.cells > self.context:
                         break
                     if len(waiting.prefix) + len(waiting.ids) >= self.context:
@@ -255,8 +255,8 @@ class LlamaCppEngine:
 class _Sequence(Running):
     """A running text, with its place in the order and in the context."""
 
-    def __init__(self, prompt: Prompt, number: int) -> None:
-        super().__init__(prompt)
+    def __init__(self, prompt: Prompt, number: int, context: int) -> None:
+        super().__init__(prompt, context)
         self.number = number
         self.position = len(prompt.prefix)
         self.cells = len(prompt.ids) + prompt.language.longest_answer()

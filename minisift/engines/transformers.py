@@ -37,7 +37,7 @@ class TransformersEngine:
 
     def _complete(self, prefix: tuple[int, ...], prompts: Sequence[Prompt]) -> list[Completion]:
         self._read_prefix(prefix)
-        rows = [Running(prompt) for prompt in prompts]
+        rows = [Running(prompt, self.context) for prompt in prompts]
         alive = rows
         cache = DynamicCache()
         for index, (keys, values) in enumerate(self._layers):

@@ -31,7 +31,10 @@ def read(
         # not splitlines(): a word may hold U+2028 and its like
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error}); fix: convert the file to UTF-8") from None
+        number = error.object.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}:{number}: not UTF-8 ({error}); fix: convert the file to UTF-8"
+        ) from None
     # not str.split(): words may hold no-break spaces
     columns = re.compile("\t" if any("\t" in line for line in lines) else " +")
     names: list[str] = []
@@ -104,17 +107,22 @@ def _record(path: Path, body: list[Line], column: int, scheme: str) -> Record:
 def tagged_record(
     places: Sequence[str], words: Sequence[str], tags: Sequence[str], scheme: str
 ) -> Record:
-    """A sentence of words and tags, each word with its place, as a Record."""
+    """A sentence of words and tags as a Record; places: of each word, at least one."""
     try:
         example = Example.from_words(words, decode(tags, scheme))
     except TagError as error:
-        place = places[min(error.index, len(places) - 1)] if places else "empty row"
+        place = places[min(error.index, len(places) - 1)]
         return Record(place, problem=f"{error}; fix: correct the tag, or give tag_column or scheme")
-    return Record(places[0] if places else "", example.text, example.spans, example.words)
+    except DataError as error:
+        return Record(places[0], problem=str(error))
+    return Record(places[0], example.text, example.spans, example.words)
 
 
 def write(examples: Iterable[Example], *, scheme: str) -> bytes:
-    """Two columns, word and tag, separated by a tab."""
+    """Two columns, word and tag, separated by a tab; an example without words is left out.
+
+    Raises DataError for a word or label that columns cannot hold.
+    """
     sentences = []
     for example in examples:
         at_start = {start: index for index, (start, _) in enumerate(example.words)}
@@ -125,5 +133,18 @@ def write(examples: Iterable[Example], *, scheme: str) -> bytes:
             scheme,
         )
         rows = zip(example.words, tags, strict=True)
-        sentences.append("".join(f"{example.text[a:b]}\t{tag}\n" for (a, b), tag in rows))
-    return "\n".join(sentences).encode()
+        sentences.append("".join(_row(example.text[a:b], tag) for (a, b), tag in rows))
+    content = "\n".join(sentence for sentence in sentences if sentence)
+    # a reader takes one mark at the begin of a file for the byte order's
+    return ("\ufeff" * content.startswith("\ufeff") + content).encode()
+
+
+def _row(word: str, tag: str) -> str:
+    label = tag[2:]
+    if (
+        any(mark in word + tag for mark in "\t\r\n")
+        or label != label.strip()
+        or word.startswith("-DOCSTART-")
+    ):
+        raise DataError(f"{word!r} {tag!r} cannot be written as columns; fix: write JSONL")
+    return f"{word}\t{tag}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -37,7 +38,10 @@ def read(
 
 
 def write(examples: Iterable[Example], *, scheme: str) -> bytes:
-    """Docs of the examples' words; blanks beyond one become tokens of their own."""
+    """Docs of the examples' words, with the examples' very text.
+
+    What lies between words, but for one space after each, becomes tokens of its own.
+    """
     spacy = _spacy()
     vocab = spacy.blank("xx").vocab
     docs = []
@@ -50,8 +54,8 @@ def write(examples: Iterable[Example], *, scheme: str) -> bytes:
             if gap.startswith(" ") and words:
                 spaces[-1] = True
                 gap = gap[1:]
-            if gap:
-                words.append(gap)
+            for token in re.findall(r"\s+|\S+", gap):
+                words.append(token)
                 spaces.append(False)
             if end > start:
                 words.append(example.text[start:end])

@@ -96,6 +96,8 @@ def _problems(
         shown = f"span ({span.start}, {span.end}, {span.label!r}) {shorten(span.text, 30)}"
         if span.start not in starts or span.end not in ends or span.start >= span.end:
             yield span, f"{shown} does not begin and end at word borders"
+        elif not span.label.strip():
+            yield span, f"{shown} has a blank label"
         elif last and span.start < last.end:
             yield span, f"{shown} overlaps ({last.start}, {last.end}, {last.label!r})"
         else:

@@ -84,7 +84,7 @@ def fit(
         "training": trained,
     }
     base = {"model": source.name, "fingerprint": source.fingerprint, "quantize": quantized}
-    engine = TransformersEngine(network, tokenizer)
+    engine = TransformersEngine(models.settle(network), tokenizer)
     labeler = _labeler(renderer, demonstrations, base, made, engine, network)
     if dev is not None:
         report = labeler.evaluate(dev, progress=True)
@@ -130,7 +130,7 @@ def prompt(
         from minisift.tokenizer import load_tokenizer
 
         network, quantize = models.load_base(source, quantize)
-        engine = TransformersEngine(network, load_tokenizer(source.weights))
+        engine = TransformersEngine(models.settle(network), load_tokenizer(source.weights))
     renderer = Renderer(
         task, _template(template, engine.tokenizer, task.instruction), engine.tokenizer
     )

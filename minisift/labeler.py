@@ -254,7 +254,7 @@ def _load_folder(folder: Path, base: str | None = None, **options: Any) -> Label
         (folder / FILE).read_text(encoding="utf-8"), str(folder / FILE)
     )
     from minisift.engines.transformers import TransformersEngine
-    from minisift.models import load_adapter, load_base, resolve
+    from minisift.models import load_adapter, load_base, resolve, settle
     from minisift.tokenizer import load_tokenizer
 
     made_on = description.base
@@ -268,6 +268,5 @@ def _load_folder(folder: Path, base: str | None = None, **options: Any) -> Label
     model, _ = load_base(source, made_on["quantize"])
     if (folder / "adapter_config.json").is_file():
         model = load_adapter(model, folder)
-    return Labeler(
-        description, TransformersEngine(model, load_tokenizer(source.weights), **options), model
-    )
+    engine = TransformersEngine(settle(model), load_tokenizer(source.weights), **options)
+    return Labeler(description, engine, model)

@@ -23,6 +23,7 @@ def test_span_text_is_the_text_of_its_range():
         [(0, 3, "A"), (0, 7, "B")],
         [(3, 3, "A")],
         [(0, 99, "A")],
+        [(0, 3, " ")],
     ],
 )
 def test_what_does_not_fit_is_an_error(spans):

@@ -246,6 +246,12 @@ def test_label_studio(put):
         read(path)
 
 
+def test_prodigy_without_spans(put):
+    record = {"text": "Ann met Bob", "tokens": TOKENS, "answer": "accept"}
+    (example,) = read(put(json.dumps(record), "p.jsonl"))
+    assert example == Example("Ann met Bob")
+
+
 def test_prodigy_answers(put):
     rows = [{**OWN, "answer": answer} for answer in ("accept", "reject", "ignore")]
     found = read(put("".join(json.dumps(row) + "\n" for row in rows), "p.jsonl"))

@@ -133,7 +133,7 @@ def _prodigy(record: Mapping[str, Any]) -> Parsed:
         for token in _members(record, "tokens", Mapping)
     ]
     words = [(start, end) for start, end in tokens if text[start:end].strip()]
-    return text, _objects(record["spans"]), words
+    return text, _objects(record.get("spans", [])), words
 
 
 def _label_studio(record: Mapping[str, Any]) -> Parsed:
@@ -198,7 +198,10 @@ def _holds(key: str) -> Callable[[Mapping[str, Any]], bool]:
 def _is_prodigy(record: Mapping[str, Any]) -> bool:
     tokens = record.get("tokens")
     has_tokens = isinstance(tokens, list) and any(isinstance(t, Mapping) for t in tokens)
-    return record.get("answer") in list(_ANSWERS) or (has_tokens and _holds("spans")(record))
+    # an accepted record without a span may come without the key
+    spanless = record.get("answer") == "accept" and not any(key in record for key in _SPAN_KEYS)
+    is_left_out = record.get("answer") in list(_ANSWERS)
+    return is_left_out or (has_tokens and (spanless or _holds("spans")(record)))
 
 
 _SPAN_KEYS = ("spans", "label", "labels", "entities")

@@ -18,7 +18,10 @@ from minisift.models import resolve
 
 SAMPLE = Path(minisift.__file__).parent / "sample"
 MODEL = "smollm2-135m"
-SENTENCE = "Mrs. Kowalczyk felt dizzy again after 5 mg of amlodipine, says her son Piotr."
+SENTENCES = (
+    "Mrs. Kowalczyk felt dizzy again after 5 mg of amlodipine, says her son Piotr.",
+    "Tom gave Mrs. Alvarez 5 mg of warfarin; no nausea, no swollen ankles.",
+)
 
 
 def step(text: str) -> None:
@@ -55,17 +58,18 @@ def main(folder: Path) -> None:
     report = labeler.evaluate(dev, progress=True)
     print(report)
 
-    step("labelling a sentence")
-    print(SENTENCE)
-    for span in labeler.predict(SENTENCE):
-        print(f"  {span.start:3}-{span.end:<3} {span.label:11} {span.score:.2f}  {span.text}")
+    step("labelling two sentences")
+    for text, spans in zip(SENTENCES, labeler.predict(SENTENCES), strict=True):
+        print(text)
+        for span in spans:
+            print(f"  {span.start:3}-{span.end:<3} {span.label:11} {span.score:.2f}  {span.text}")
     print(
         f"\ndev F1 {report.f1:.3f}, by in-context learning alone {icl.f1:.3f}; "
         f"{time.monotonic() - started:.0f} seconds"
     )
 
 
-PROMPTS = 120
+PROMPTS = 160
 """Enough for this data; by default `fit` would take 280."""
 
 if __name__ == "__main__":

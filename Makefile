@@ -10,7 +10,7 @@ demo: $(VENV)/installed
 	@$(BIN)/python recipes/demo.py demo
 
 test: $(VENV)/installed lint
-	@echo "Running the tests: about 8 minutes on two cores."
+	@echo "Running the tests: about 5 minutes on two cores."
 	@$(BIN)/python -m pytest
 
 lint: $(VENV)/installed
@@ -23,7 +23,7 @@ format: $(VENV)/installed
 	@$(BIN)/ruff format .
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	@echo "Installing into $(VENV), once: about 8 minutes, half of it compiling llama.cpp."
+	@echo "Installing into $(VENV), once: about 6 minutes, most of it compiling llama.cpp."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,smollm2,gemma,spacy,dev]'

@@ -58,7 +58,8 @@ def fitted(train, dev, folder):
 
 @pytest.fixture(scope="module")
 def exported(fitted, dev, folder):
-    report = fitted.export(folder / "notes.gguf", quantization="q8_0", verify_on=dev)
+    # F16, where only the order of additions differs: quantizing moves near ties
+    report = fitted.export(folder / "notes.gguf", quantization="f16", verify_on=dev)
     return report, minisift.load(folder / "notes.gguf")
 
 
@@ -83,7 +84,7 @@ def test_the_folder_describes_itself(fitted, dev, folder):
 def test_the_file_answers_as_the_adapter(exported, dev, fitted):
     report, labeler = exported
     assert report["texts"] == len(dev)
-    assert report["same_spans"] >= len(dev) - 2
+    assert report["same_spans"] >= len(dev) - 1
     agreeing = sum(
         ranges(a) == ranges(b)
         for a, b in zip(labeler.predict(dev), fitted.predict(dev), strict=True)
@@ -159,23 +160,12 @@ def test_a_long_text_costs_demonstrations_and_says_so(folder, exported):
     labeler.close()
 
 
-def test_an_answer_that_fills_the_context_keeps_its_whole_lines(folder, exported, monkeypatch):
-    """The likeliest token is never the end: every text is answered until the context is full."""
-    from minisift.grammar import Answer
-
-    labeler = minisift.load(folder / "notes.gguf", context=400)
-    without_end = Answer.allowed
-    end = set(labeler._vocabulary.end)
-    monkeypatch.setattr(
-        Answer, "allowed", lambda self: [t for t in without_end(self) if t not in end] or list(end)
-    )
-    text = "aspirin " * 120
-    for _ in range(2):
-        spans = labeler.predict(text)
-        assert spans
-        assert all(text[span.start : span.end] == span.text for span in spans)
-    assert labeler.counts["answers cut where the context was full"] == 1
-    labeler.close()
+def test_quantized(fitted, dev, folder):
+    """A model of 40 training prompts has many near ties, so not all its answers survive."""
+    report = fitted.export(folder / "q.gguf", quantization="q4_k_m", verify_on=dev)
+    assert report["bytes"] < 0.5 * (folder / "notes.gguf").stat().st_size
+    assert report["same_spans"] > len(dev) / 3
+    assert minisift.load(folder / "q.gguf").evaluate(dev).f1 > 0.3
 
 
 def test_without_torch(exported, folder):

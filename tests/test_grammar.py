@@ -136,3 +136,23 @@ def test_long_and_repetitive_text_stays_quick():
     for token in b" a: person #1999\n":
         answer.advance(token)
     assert b" "[0] in answer.allowed()
+
+
+def test_an_answer_that_fills_the_context_keeps_its_whole_lines():
+    np = pytest.importorskip("numpy")
+    from minisift.engines import Prompt, Running
+
+    tokenizer = TOKENIZERS[0]
+    example = Example("a b c d e f g h")
+    language = Language(Vocabulary(tokenizer, LABELS), target_of(example))
+    logits = np.zeros(256)
+    logits[ord(":")], logits[ord("\n")] = 5, -5  # short spans, and never an end
+    running = Running(Prompt((1, 2), [3, 4, 5], language), context=5 + 40)
+    while not running.done:
+        running.choose(logits)
+    completion = running.completion
+    assert completion.cut
+    # forced tokens may end a line past the context: the model need not read them
+    assert len(completion.tokens) == len(completion.logprobs) <= 41 + len(b" a: person\n")
+    spans = parse(tokenizer.decode(completion.tokens).decode(), example, TASK.labels_by_name)
+    assert 1 < len(spans) < 8

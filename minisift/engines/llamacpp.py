@@ -192,12 +192,14 @@ class LlamaCppEngine:
                             f"fit a context of {self.context}; fix: cut the text"
                         )
                     taken, waiting = taken + 1, None
+                    if sequence.done:  # a text without words has but one answer
+                        finished[sequence.number] = sequence.completion
+                        continue
                     seat = free.pop()
                     llama.llama_memory_seq_cp(self._memory, _PREFIX, seat, -1, -1)
                     running[seat] = sequence
-                if not running:
-                    return
-                self._step(running)
+                if running:
+                    self._step(running)
                 for seat in [seat for seat, sequence in running.items() if sequence.done]:
                     sequence = running.pop(seat)
                     llama.llama_memory_seq_rm(self._memory, seat, -1, -1)
@@ -206,6 +208,8 @@ class LlamaCppEngine:
                 while given in finished:
                     yield finished.pop(given)
                     given += 1
+                if not running and not waiting:
+                    return
         finally:
             self._busy = False
             for seat in running:

@@ -38,13 +38,14 @@ class TransformersEngine:
     def _complete(self, prefix: tuple[int, ...], prompts: Sequence[Prompt]) -> list[Completion]:
         self._read_prefix(prefix)
         rows = [Running(prompt, self.context) for prompt in prompts]
-        alive = rows
+        # a text without words has but one answer
+        alive = [row for row in rows if not row.done]
         cache = DynamicCache()
         for index, (keys, values) in enumerate(self._layers):
-            shape = (len(rows), -1, -1, -1)
+            shape = (len(alive), -1, -1, -1)
             cache.update(keys.expand(shape), values.expand(shape), index)
         # positions of what is in the cache, a row each; -1 marks padding
-        positions = torch.arange(len(prefix)).expand(len(rows), -1)
+        positions = torch.arange(len(prefix)).expand(len(alive), -1)
         while alive:
             logits, positions = self._step(cache, positions, [row.pending for row in alive])
             for row, row_logits in zip(alive, logits, strict=True):

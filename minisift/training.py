@@ -26,7 +26,7 @@ IGNORED = -100
 class Settings:
     """How to train. The command line's flags and `fit`'s keywords are these fields.
 
-    Defaults were chosen by dev F1 on CoNLL-2003, see docs/decisions.md.
+    docs/decisions.md tells which defaults were measured and which come from trial runs.
     """
 
     strategy: Strategy = "mrc"

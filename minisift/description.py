@@ -30,6 +30,8 @@ _KEYS = frozenset(
         "demonstrations",
         "base",
         "prefix",
+        "window",
+        "temperature",
     ]
 )
 
@@ -44,6 +46,8 @@ class Description:
 
     prefix: checksum of the demonstration prefix's token ids; another tokenizer, or an edited
     label name or demonstration, gives another. base: model name, fingerprint and quantization.
+    window: tokens that windows of a long text are filled to, and that none exceeds: the usual and
+    the largest length in training. temperature: what logits are divided by for scores.
     made: versions, settings, seed, scores and counts, for reading only; JSON values whose keys
     lie beside the rest in the file.
     """
@@ -53,6 +57,8 @@ class Description:
     demonstrations: Sequence[Example]
     base: dict[str, Any]
     prefix: str
+    window: tuple[int, int] = (64, 256)
+    temperature: float = 1.0
     made: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -66,6 +72,8 @@ class Description:
             "demonstrations": [_pack(example) for example in self.demonstrations],
             "base": self.base,
             "prefix": self.prefix,
+            "window": list(self.window),
+            "temperature": self.temperature,
             **self.made,
         }
         return json.dumps(content, ensure_ascii=False, indent=1)
@@ -94,6 +102,8 @@ class Description:
                 [_unpack(packed) for packed in content["demonstrations"]],
                 content["base"],
                 content["prefix"],
+                tuple(content.get("window", (64, 256))),
+                content.get("temperature", 1.0),
                 made,
             )
         except (ValueError, KeyError, TypeError) as error:

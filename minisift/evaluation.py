@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minisift.calibration import expected_calibration_error
 from minisift.data import Example, Span
 
 
@@ -50,6 +51,8 @@ class Report:
     sentences: int
     exact: int
     """Sentences whose spans are all right and complete."""
+    calibration_error: float = 0.0
+    """Expected calibration error of the scores: 0.05 means that they are off by 0.05 on average."""
 
     @property
     def precision(self) -> float:
@@ -69,6 +72,7 @@ class Report:
             "per_label": {label: score.to_dict() for label, score in self.per_label.items()},
             "sentences": self.sentences,
             "exact": self.exact,
+            "calibration_error": round(self.calibration_error, 4),
         }
 
     @classmethod
@@ -79,7 +83,13 @@ class Report:
             return Score(row["gold"], row["predicted"], row["correct"])
 
         per_label = {label: counts(row) for label, row in content["per_label"].items()}
-        return cls(counts(content["micro"]), per_label, content["sentences"], content["exact"])
+        return cls(
+            counts(content["micro"]),
+            per_label,
+            content["sentences"],
+            content["exact"],
+            content["calibration_error"],
+        )
 
     def __str__(self) -> str:
         rows = [*self.per_label.items(), ("micro", self.micro)]
@@ -90,7 +100,10 @@ class Report:
                 f"{label:{width}}  {score.precision:9.3f}  {score.recall:6.3f}  {score.f1:5.3f}"
                 f"  {score.gold:5}  {score.predicted:9}"
             )
-        table.append(f"{self.exact} of {self.sentences} sentences all right")
+        table.append(
+            f"{self.exact} of {self.sentences} sentences all right; "
+            f"calibration error {self.calibration_error:.3f}"
+        )
         return "\n".join(table)
 
 
@@ -100,6 +113,8 @@ def score(examples: Sequence[Example], predictions: Iterable[Sequence[Span]]) ->
     predicted: Counter[str] = Counter()
     correct: Counter[str] = Counter()
     exact = 0
+    scores: list[float] = []
+    hits: list[bool] = []
     for example, spans in zip(examples, predictions, strict=True):
         right = {(s.start, s.end, s.label) for s in example.spans}
         found = {(s.start, s.end, s.label) for s in spans}
@@ -107,10 +122,13 @@ def score(examples: Sequence[Example], predictions: Iterable[Sequence[Span]]) ->
         predicted.update(label for *_, label in found)
         correct.update(label for *_, label in right & found)
         exact += right == found
+        scores += [s.score for s in spans]
+        hits += [(s.start, s.end, s.label) in right for s in spans]
     labels = sorted(set(gold) | set(predicted))
     return Report(
         Score(gold.total(), predicted.total(), correct.total()),
         {label: Score(gold[label], predicted[label], correct[label]) for label in labels},
         len(examples),
         exact,
+        expected_calibration_error(scores, hits),
     )

@@ -5,9 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """What can be made again is kept here: $MINISIFT_CACHE, or minisift in the user's cache."""
+    if path := os.environ.get("MINISIFT_CACHE"):
+        return Path(path)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "minisift"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minisift"
 
 
 @contextlib.contextmanager

@@ -19,6 +19,9 @@ from minisift.task import Task, make_task
 
 logger = logging.getLogger(__name__)
 
+_SHORTEST_WINDOW = 48
+"""Tokens that a text may have at least before it is labelled in windows."""
+
 
 def fit(
     model: str | os.PathLike[str],
@@ -85,10 +88,15 @@ def fit(
     }
     base = {"model": source.name, "fingerprint": source.fingerprint, "quantize": quantized}
     engine = TransformersEngine(models.settle(network), tokenizer)
-    labeler = _labeler(renderer, demonstrations, base, made, engine, network)
+    labeler = _labeler(renderer, examples, demonstrations, base, made, engine, network)
     if dev is not None:
-        report = labeler.evaluate(dev, progress=True)
-        logger.info("dev F1 %.3f", report.f1)
+        report = labeler.calibrate(dev, progress=True)
+        logger.info(
+            "dev F1 %.3f; scores are off by %.3f on average, at temperature %.2f.",
+            report.f1,
+            report.calibration_error,
+            labeler.description.temperature,
+        )
         made["scores"] = {"dev": report.to_dict()}
     if output_dir is not None:
         labeler.save(output_dir)
@@ -136,7 +144,8 @@ def prompt(
     )
     demonstrations = _demonstrations(renderer, examples, shots, seed, engine.context // 2)
     base = {"model": source.name, "fingerprint": source.fingerprint, "quantize": quantize}
-    return _labeler(renderer, demonstrations, base, {"shots": shots, "seed": seed}, engine, network)
+    made = {"shots": shots, "seed": seed}
+    return _labeler(renderer, examples, demonstrations, base, made, engine, network)
 
 
 def _template(kind: str, tokenizer: Tokenizer, instruction: str) -> Template:
@@ -152,6 +161,7 @@ def _template(kind: str, tokenizer: Tokenizer, instruction: str) -> Template:
 
 def _labeler(
     renderer: Renderer,
+    examples: Sequence[Example],
     demonstrations: Sequence[Example],
     base: dict[str, Any],
     made: dict[str, Any],
@@ -160,8 +170,22 @@ def _labeler(
 ) -> Labeler:
     made["versions"] = versions()
     prefix = checksum(renderer.prefix(demonstrations))
-    description = Description(renderer.task, renderer.template, demonstrations, base, prefix, made)
+    description = Description(
+        renderer.task,
+        renderer.template,
+        demonstrations,
+        base,
+        prefix,
+        window=_window(renderer, examples),
+        made=made,
+    )
     return Labeler(description, engine, network)
+
+
+def _window(renderer: Renderer, examples: Sequence[Example]) -> tuple[int, int]:
+    """The median and the 99th percentile of the texts' lengths in tokens."""
+    lengths = sorted(len(renderer.text(example)) for example in examples)
+    return lengths[len(lengths) // 2], max(_SHORTEST_WINDOW, lengths[len(lengths) * 99 // 100])
 
 
 def _demonstrations(

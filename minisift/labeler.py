@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import math
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from minisift import response
+from minisift.calibration import fit_temperature, probability
 from minisift.data import Example, Span, read
 from minisift.demonstrations import without
 from minisift.description import FILE, KEY, Description, DescriptionError, checksum
@@ -21,8 +22,25 @@ from minisift.files import whole
 from minisift.grammar import Language, Vocabulary
 from minisift.progress import bar
 from minisift.prompts import Renderer
+from minisift.text import fold
+from minisift.windows import Window, stitch, unshift, windows
 
 logger = logging.getLogger(__name__)
+
+OnLong = Literal["window", "error"]
+Threshold = float | Mapping[str, float]
+_SCARCE = 64
+"""Tokens of a text that a context has to have room for beside the demonstrations."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """An answer to a window: its spans, what each one's line was chosen from."""
+
+    window: Window
+    spans: list[Span]
+    choices: list[Sequence[Any]]
+    is_last: bool
 
 
 class Labeler:
@@ -53,35 +71,106 @@ class Labeler:
         return list(self.description.task.names)
 
     @overload
-    def predict(self, texts: str | Example) -> list[Span]: ...  # type: ignore[overload-overlap]
+    def predict(  # type: ignore[overload-overlap]
+        self, texts: str | Example, *, threshold: Threshold = ..., on_long: OnLong = ...
+    ) -> list[Span]: ...
     @overload
-    def predict(self, texts: Iterable[str | Example]) -> list[list[Span]]: ...
-    def predict(self, texts: Any) -> list[Span] | list[list[Span]]:
+    def predict(
+        self, texts: Iterable[str | Example], *, threshold: Threshold = ..., on_long: OnLong = ...
+    ) -> list[list[Span]]: ...
+    def predict(
+        self, texts: Any, *, threshold: Threshold = 0.0, on_long: OnLong = "window"
+    ) -> list[Span] | list[list[Span]]:
         """The spans of one text, or of each of several, in text order.
 
         An `Example` stands for its text and words (its own spans are not looked at); of a
-        string the words are those of `split_words`. Raises ValueError for a text that does not
-        fit the model's context.
+        string the words are those of `split_words`. `threshold` and `on_long`: see `stream`.
 
         >>> labeler.predict("Angela Merkel visited Paris.")  # doctest: +SKIP
         [Span(start=0, end=13, label='PER', text='Angela Merkel', score=0.99), ...]
         """
         if isinstance(texts, str | Example):
-            return next(self.stream([texts]))
-        return list(self.stream(texts))
+            return next(self.stream([texts], threshold=threshold, on_long=on_long))
+        return list(self.stream(texts, threshold=threshold, on_long=on_long))
 
-    def evaluate(self, examples: Any, *, progress: bool = False) -> Report:
+    def evaluate(
+        self, examples: Any, *, threshold: Threshold = 0.0, progress: bool = False
+    ) -> Report:
         """Span precision, recall and F1 on labelled examples (a list, or what `read` takes)."""
         examples = as_examples(examples)
-        predictions: Iterable[list[Span]] = self.stream(examples)
-        if progress:
-            predictions = bar(predictions, total=len(examples), desc="labelling", unit="text")
-        return score(examples, predictions)
+        return score(examples, self.stream(examples, threshold=threshold, progress=progress))
 
-    def stream(self, texts: Iterable[str | Example]) -> Iterator[list[Span]]:
-        """The spans of each text, in order; texts are taken lazily, a batch or so ahead."""
+    def stream(
+        self,
+        texts: Iterable[str | Example],
+        *,
+        threshold: Threshold = 0.0,
+        on_long: OnLong = "window",
+        batch_size: int | None = None,
+        progress: bool = False,
+    ) -> Iterator[list[Span]]:
+        """The spans of each text, in order; texts are taken lazily, a batch or so ahead.
+
+        threshold: the score that a span needs, for all labels or by label (0 where a label is
+        missing). on_long: "window" labels a text that is longer than those of the training by
+        its sentences and lines, and overlong sentences in overlapping windows; "error" never
+        cuts, and raises ValueError for what does not fit the model's context. batch_size: texts that run at
+        once; None for what the engine was made for.
+        """
+        thresholds = self._thresholds(threshold)
+        if on_long not in ("window", "error"):
+            raise ValueError(f"on_long={on_long!r}; fix: 'window' or 'error'")
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}; fix: 1 or more")
         self.counts = Counter()
-        sent: list[Example] = []
+        labelled = self._spans(self._label(texts, on_long, batch_size))
+        if progress:
+            total = len(texts) if isinstance(texts, Sequence) else None
+            labelled = bar(labelled, total=total, desc="labelling", unit="text")
+        for found in labelled:
+            kept = [span for span in found if span.score >= thresholds[span.label]]
+            if len(kept) < len(found):
+                self.counts["spans below the threshold"] += len(found) - len(kept)
+            yield kept
+
+    def calibrate(self, examples: Any, *, progress: bool = False) -> Report:
+        """Fit the temperature of the scores on labelled examples; returns the report on these.
+
+        Scores then mean what they say: of spans scored about 0.8, about 80% are right. Which
+        spans are found does not change. `fit` does this on its dev set.
+        """
+        examples = as_examples(examples)
+        self.counts = Counter()
+        source = bar(examples, desc="labelling", unit="text") if progress else examples
+        parts = list(self._label(source, "window", None))
+        gold = iter(examples)
+        lines: list[Sequence[Any]] = []
+        right: list[bool] = []
+        current = ()
+        for part, is_first in zip(parts, [True, *(p.is_last for p in parts)], strict=False):
+            current = next(gold).spans if is_first else current
+            lines += part.choices
+            right += [unshift(part.window, span) in current for span in part.spans]
+        temperature = fit_temperature(lines, right)
+        self.description = replace(self.description, temperature=round(temperature, 3))
+        return score(examples, self._spans(parts))
+
+    def _thresholds(self, given: Threshold) -> Mapping[str, float]:
+        by_label = given if isinstance(given, Mapping) else dict.fromkeys(self.labels, given)
+        for label, value in by_label.items():
+            if label not in self.labels:
+                raise ValueError(
+                    f"threshold for {label!r}; fix: labels are {', '.join(self.labels)}"
+                )
+            if not 0 <= value <= 1:
+                raise ValueError(f"threshold {value!r} for {label!r}; fix: between 0 and 1")
+        return {label: by_label.get(label, 0.0) for label in self.labels}
+
+    def _label(
+        self, texts: Iterable[str | Example], on_long: OnLong, batch_size: int | None
+    ) -> Iterator[_Part]:
+        """What the model says to each window of each text, in order."""
+        asked: deque[tuple[Window, bool]] = deque()
 
         def prompts() -> Iterator[Prompt]:
             for number, text in enumerate(texts):
@@ -90,13 +179,57 @@ class Labeler:
                         f"text {number} is {type(text).__name__}; fix: give a str or an Example"
                     )
                 example = text if isinstance(text, Example) else Example(text)
-                sent.append(example)
-                yield self._prompt(example)
+                for window, is_last in self._windows(example, on_long):
+                    asked.append((window, is_last))
+                    yield self._prompt(window.example)
 
-        for completion in self._engine.complete(prompts()):
+        for completion in self._engine.complete(prompts(), batch_size):
             if completion.cut:
                 self.counts["answers cut where the context was full"] += 1
-            yield self._spans(sent.pop(0), completion)
+            window, is_last = asked.popleft()
+            spans, choices = self._lines(window.example, completion)
+            yield _Part(window, spans, choices, is_last)
+
+    def _spans(self, parts: Iterable[_Part]) -> Iterator[list[Span]]:
+        """The spans of each text, from the answers to its windows."""
+        answered: list[tuple[Window, list[Span]]] = []
+        for part in parts:
+            scored = [
+                replace(span, score=probability(choices, self.description.temperature))
+                for span, choices in zip(part.spans, part.choices, strict=True)
+            ]
+            answered.append((part.window, scored))
+            if part.is_last:
+                yield stitch(answered)
+                answered = []
+
+    def _windows(self, example: Example, on_long: OnLong) -> Iterator[tuple[Window, bool]]:
+        """The windows of a text, each with whether it is the last."""
+        usual, most = self._lengths()
+        if on_long == "error" or self._tokens(example.text) <= most:
+            yield Window(example, 0), True
+            return
+        self.counts["texts in windows"] += 1
+        before: Window | None = None
+        for window in windows(example, self._tokens, usual, most, self.counts):
+            if before:
+                yield before, False
+            before = window
+            self.counts["windows"] += 1
+        assert before
+        yield before, True
+
+    def _lengths(self) -> tuple[int, int]:
+        """The window that the description states, or what a scarce context leaves of it."""
+        usual, most = self.description.window
+        context = self._engine.context
+        room = (context - len(self._prefix)) // 3
+        if room < min(most, _SCARCE):
+            room = context // 4  # demonstrations have to go
+        return min(usual, room), min(most, room)
+
+    def _tokens(self, text: str) -> int:
+        return len(self._engine.tokenizer.encode(response.LEAD + fold(text).text))
 
     def _prompt(self, example: Example) -> Prompt:
         language = Language(self._vocabulary, response.target_of(example))
@@ -113,20 +246,20 @@ class Labeler:
             self.counts["demonstrations dropped"] += left
         return Prompt(tuple(self._renderer.prefix(kept)), ids, language)
 
-    def _spans(self, example: Example, completion: Completion) -> list[Span]:
+    def _lines(
+        self, example: Example, completion: Completion
+    ) -> tuple[list[Span], list[Sequence[Any]]]:
+        """The spans of an answer, and for each what its line was chosen from."""
         pieces = self._engine.tokenizer.pieces
         text = b"".join(pieces[token] for token in completion.tokens).decode()
         spans = response.parse(text, example, self.description.task.labels_by_name)
-        scores = []
-        line, logprob = b"", 0.0
-        for token, value in zip(completion.tokens, completion.logprobs, strict=True):
-            line, logprob = line + pieces[token], logprob + value
-            if line.endswith(b"\n"):
-                scores.append(math.exp(logprob))
-                line, logprob = b"", 0.0
-        return [
-            Span(s.start, s.end, s.label, s.text, p) for s, p in zip(spans, scores, strict=False)
-        ]
+        lines: list[Sequence[Any]] = []
+        first = 0
+        for index, token in enumerate(completion.tokens):
+            if pieces[token].endswith(b"\n"):
+                lines.append(completion.choices[first : index + 1])
+                first = index + 1
+        return spans, lines[: len(spans)]
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the adapter folder: LoRA weights, if any, and labeler.json. Whole or not at all."""

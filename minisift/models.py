@@ -5,27 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from minisift.files import whole
+from minisift.files import cache_folder, whole
 from minisift.progress import quietly
 from minisift.tokenizer import restore_pre_tokenizer
 
 logger = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: $MINISIFT_CACHE, or minisift in the user's cache."""
-    if path := os.environ.get("MINISIFT_CACHE"):
-        return Path(path)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "minisift"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minisift"
 
 
 def _smollm2() -> Path:

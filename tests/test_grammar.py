@@ -153,6 +153,6 @@ def test_an_answer_that_fills_the_context_keeps_its_whole_lines():
     completion = running.completion
     assert completion.cut
     # forced tokens may end a line past the context: the model need not read them
-    assert len(completion.tokens) == len(completion.logprobs) <= 41 + len(b" a: person\n")
+    assert len(completion.tokens) == len(completion.choices) <= 41 + len(b" a: person\n")
     spans = parse(tokenizer.decode(completion.tokens).decode(), example, TASK.labels_by_name)
     assert 1 < len(spans) < 8

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-
-import numpy as np
 
 from minisift.grammar import Answer, Language
 from minisift.prompts import Tokenizer
@@ -27,10 +24,12 @@ class Prompt:
 
 @dataclass
 class Completion:
-    """An answer's tokens, with the log-probability of each among those allowed there."""
+    """An answer's tokens, and what the model had to choose from at each."""
 
     tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
+    choices: list[Any] = field(default_factory=list)
+    """For each token the logits of all that were allowed there, less the largest, which is the
+    chosen one's ([allowed] float32 array); None where it was forced."""
     cut: bool = False
     """Whether the context was full before the answer ended: its last lines are missing."""
 
@@ -40,8 +39,13 @@ class Engine(Protocol):
     context: int
     """Tokens that a prompt and its answer may have."""
 
-    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Completion]:
-        """Greedy answers in the order of the prompts, which are taken lazily."""
+    def complete(
+        self, prompts: Iterable[Prompt], at_once: int | None = None
+    ) -> Iterator[Completion]:
+        """Greedy answers in the order of the prompts, which are taken lazily.
+
+        at_once: how many run together, at most; None for as many as the engine was made for.
+        """
 
 
 class Running:
@@ -58,15 +62,15 @@ class Running:
         self._end = prompt.language.vocabulary.end
         self._room = context - len(prompt.prefix) - len(prompt.ids)
         self._whole_lines = 0
-        self._write(self._answer.forced(), 0.0)
+        self._write(self._answer.forced())
 
     @property
     def done(self) -> bool:
         return self._answer.done or self.completion.cut
 
-    def _write(self, tokens: Sequence[int], logprob: float) -> None:
+    def _write(self, tokens: Sequence[int], choice: Any = None) -> None:
         self.completion.tokens += tokens
-        self.completion.logprobs += [logprob] * len(tokens)
+        self.completion.choices += [choice] * len(tokens)
         self.pending += tokens
         if self._answer.at_line:
             self._whole_lines = len(self.completion.tokens)
@@ -77,14 +81,13 @@ class Running:
         Only the allowed tokens' logits are touched.
         """
         allowed = self._answer.allowed()
-        values = np.asarray(logits[allowed], dtype=np.float64)
+        values = logits[allowed]
         best = int(values.argmax())
-        logprob = -math.log(np.exp(values - values[best]).sum())
         self._answer.advance(allowed[best])
-        self._write([allowed[best]], logprob)
-        self._write(self._answer.forced(), 0.0)
+        self._write([allowed[best]], values - values[best])
+        self._write(self._answer.forced())
         if not self.done and len(self.completion.tokens) > self._room:
             kept = self._whole_lines
             self.completion.tokens[kept:] = self._end
-            self.completion.logprobs[kept:] = [0.0] * len(self._end)
+            self.completion.choices[kept:] = [None] * len(self._end)
             self.completion.cut = True

@@ -8,12 +8,14 @@ import os
 import weakref
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import llama_cpp as llama
 import numpy as np
 
-from minisift.engines import Completion, Prompt, Running
+from minisift.engines import Completion, Prompt, Running, states
+from minisift.engines.machine import cores
 from minisift.prompts import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -37,13 +39,6 @@ def quiet() -> Any:
     llama.llama_log_set(log, ctypes.c_void_p(0))
     llama.llama_backend_init()
     return log
-
-
-def _cores() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _tokenizer(vocab: Any) -> Tokenizer:
@@ -90,7 +85,9 @@ class LlamaCppEngine:
     """A GGUF model under llama.cpp. `close` frees it.
 
     context: tokens for the prefix and all running texts; None for what the model allows, up to
-    8,192. threads: None for one a core. sequences: texts that run at once.
+    8,192. threads: None for one a physical core. sequences: texts that run at once.
+    n_gpu_layers: layers to compute on a GPU; "auto" for all where llama.cpp was built with
+    Metal, CUDA or Vulkan, none elsewhere.
     """
 
     def __init__(
@@ -100,16 +97,23 @@ class LlamaCppEngine:
         context: int | None = None,
         threads: int | None = None,
         sequences: int = 16,
+        n_gpu_layers: int | Literal["auto"] = "auto",
     ) -> None:
+        for name, value in (("context", context), ("threads", threads), ("sequences", sequences)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value}; fix: 1 or more, or None for the default")
         quiet()
         self._handle: Any = None
         self._memory: Any = None
         self._batch: Any = None
-        if not os.path.isfile(path):
+        self._path = Path(path)
+        if not self._path.is_file():
             raise FileNotFoundError(f"{path}: no such file; fix: give the path of a GGUF file")
-        self._model = llama.llama_model_load_from_file(
-            os.fsencode(path), llama.llama_model_default_params()
-        )
+        params = llama.llama_model_default_params()
+        has_gpu = llama.llama_supports_gpu_offload()
+        params.n_gpu_layers = (999 if has_gpu else 0) if n_gpu_layers == "auto" else n_gpu_layers
+        self._gpu_layers = params.n_gpu_layers
+        self._model = llama.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
             raise ValueError(f"{path}: llama.cpp cannot load it; fix: export or copy it again")
         # run by close, at the latest when the engine is garbage; the latest goes first
@@ -118,7 +122,7 @@ class LlamaCppEngine:
         self._vocabulary = llama.llama_vocab_n_tokens(vocab)
         self.tokenizer = _tokenizer(vocab)
         self.context = context or min(_CONTEXT, llama.llama_model_n_ctx_train(self._model))
-        self._threads = threads or _cores()
+        self._threads = threads or cores()
         self._sequences = sequences
         self._busy = False
         self._prefix: tuple[int, ...] | None = None
@@ -154,10 +158,11 @@ class LlamaCppEngine:
             )
         self._frees.append(weakref.finalize(self, llama.llama_free, self._handle))
         self._memory = llama.llama_get_memory(self._handle)
-        self._batch = llama.llama_batch_init(_BATCH, 0, 1)
-        self._frees.append(weakref.finalize(self, llama.llama_batch_free, self._batch))
+        self._batch = _Batch(_BATCH)
 
-    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Completion]:
+    def complete(
+        self, prompts: Iterable[Prompt], at_once: int | None = None
+    ) -> Iterator[Completion]:
         """Texts enter as soon as others end; their prefill shares batches with decoding."""
         if not self._model:
             raise RuntimeError("this labeler is closed; fix: load it again")
@@ -171,7 +176,7 @@ class LlamaCppEngine:
         waiting: Prompt | None = None
         source = iter(prompts)
         running: dict[int, _Sequence] = {}
-        free = list(range(self._sequences, _PREFIX, -1))
+        free = list(range(min(at_once or self._sequences, self._sequences), _PREFIX, -1))
         finished: dict[int, Completion] = {}
         taken = given = 0
         self._busy = True
@@ -216,12 +221,28 @@ class LlamaCppEngine:
                 llama.llama_memory_seq_rm(self._memory, seat, -1, -1)
 
     def _read_prefix(self, prefix: tuple[int, ...]) -> None:
+        """Have the prefix in its sequence: as it is there, from the user's cache, or computed."""
         self._prefix = None
         llama.llama_memory_clear(self._memory, True)
-        for at in range(0, len(prefix), _BATCH):
-            part = prefix[at : at + _BATCH]
-            self._decode([(token, at + i, _PREFIX, False) for i, token in enumerate(part)])
+        key = states.key(self._path, prefix, [llama.__version__, self._gpu_layers])
+        if not self._restore(states.load(key)):
+            llama.llama_memory_clear(self._memory, True)
+            for at in range(0, len(prefix), _BATCH):
+                part = prefix[at : at + _BATCH]
+                self._decode([(token, at + i, _PREFIX, False) for i, token in enumerate(part)])
+            size = llama.llama_state_seq_get_size(self._handle, _PREFIX)
+            state = (ctypes.c_uint8 * size)()
+            if llama.llama_state_seq_get_data(self._handle, state, size, _PREFIX) == size:
+                states.save(key, memoryview(state).cast("B"))
         self._prefix = prefix
+
+    def _restore(self, state: bytes | None) -> bool:
+        if state is None:
+            return False
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        return bool(
+            llama.llama_state_seq_set_data(self._handle, buffer, len(state), _PREFIX) == len(state)
+        )
 
     def _step(self, running: dict[int, _Sequence]) -> None:
         """One call of the model: what is pending of each text, as far as the batch goes."""
@@ -241,19 +262,39 @@ class LlamaCppEngine:
             sequence.choose(np.ctypeslib.as_array(pointer, (self._vocabulary,)))
 
     def _decode(self, entries: list[tuple[int, int, int, bool]]) -> None:
-        batch = self._batch
-        batch.n_tokens = len(entries)
-        for index, (token, position, seat, wants_logits) in enumerate(entries):
-            batch.token[index] = token
-            batch.pos[index] = position
-            batch.n_seq_id[index] = 1
-            batch.seq_id[index][0] = seat
-            batch.logits[index] = wants_logits
-        if result := llama.llama_decode(self._handle, batch):
+        if result := llama.llama_decode(self._handle, self._batch.of(entries)):
             self._prefix = None
             raise RuntimeError(
                 f"llama.cpp could not go on (code {result}); fix: shorter texts, or a larger context"
             )
+
+
+class _Batch:
+    """llama.cpp's batch over arrays that are filled at once; each token in one sequence."""
+
+    def __init__(self, size: int) -> None:
+        self._arrays = [np.zeros(size, dtype) for dtype in (np.int32, np.int32, np.int32, np.int8)]
+        token, position, seat, wants_logits = (array.ctypes.data for array in self._arrays)
+        self._counts = np.ones(size, np.int32)
+        self._seats = seat + np.arange(size, dtype=np.uintp) * np.uintp(4)
+        self._struct = llama.llama_batch(
+            0,
+            ctypes.cast(token, ctypes.POINTER(llama.llama_token)),
+            None,
+            ctypes.cast(position, ctypes.POINTER(llama.llama_pos)),
+            ctypes.cast(self._counts.ctypes.data, ctypes.POINTER(ctypes.c_int32)),
+            ctypes.cast(
+                self._seats.ctypes.data, ctypes.POINTER(ctypes.POINTER(llama.llama_seq_id))
+            ),
+            ctypes.cast(wants_logits, ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    def of(self, entries: list[tuple[int, int, int, bool]]) -> Any:
+        """(token, position, sequence, whether its logits are wanted), in order."""
+        for array, values in zip(self._arrays, zip(*entries, strict=True), strict=True):
+            array[: len(values)] = values
+        self._struct.n_tokens = len(entries)
+        return self._struct
 
 
 class _Sequence(Running):

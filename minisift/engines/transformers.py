@@ -29,9 +29,12 @@ class TransformersEngine:
         self._prefix: tuple[int, ...] | None = None
         self._layers: list[tuple[Any, Any]] = []
 
-    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Completion]:
+    def complete(
+        self, prompts: Iterable[Prompt], at_once: int | None = None
+    ) -> Iterator[Completion]:
+        size = at_once or self._batch_size
         for prefix, group in itertools.groupby(prompts, key=lambda prompt: prompt.prefix):
-            while batch := list(itertools.islice(group, self._batch_size)):
+            while batch := list(itertools.islice(group, size)):
                 with torch.inference_mode():
                     yield from self._complete(prefix, batch)
 

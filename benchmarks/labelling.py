@@ -1,0 +1,261 @@
+"""How fast a labeler labels, beside llama.cpp with a grammar, on the same file and the same texts.
+
+    python benchmarks/labelling.py LABELER FILE            # folder of fit, labelled or plain texts
+    python benchmarks/labelling.py LABELER FILE --sentences 400 --quantization q8_0
+
+Each system runs in a process of its own, after a warm-up that reads the demonstrations:
+
+    naive     llama-cpp-python's create_completion with each text's GBNF grammar
+    single    minisift, one text at a time
+    batched   minisift, all texts
+    torch     minisift through transformers
+    server    llama-cpp-python's server, 4 requests at once, if `llama-cpp-python[server]` is there
+
+The limit is the time that llama.cpp itself would take to read all tokens of the texts and their
+answers in full batches. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import minisift
+from minisift import response
+from minisift.gbnf import gbnf
+
+SYSTEMS = ("naive", "single", "batched", "torch", "server")
+_LONGEST = 400
+"""Tokens of an answer, at most, for the systems that need to be told."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("labeler", type=Path, help="folder made by fit")
+    parser.add_argument("texts", type=Path, help="labelled file; its spans are not looked at")
+    parser.add_argument("--sentences", type=int, default=200)
+    parser.add_argument("--quantization", default="q4_0")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
+    parser.add_argument("--only", choices=[*SYSTEMS, "limit"], help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.only:
+        print(json.dumps(measure(given.only, given.labeler, texts_of(given))))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        gguf = Path(scratch) / "labeler.gguf"
+        minisift.load(given.labeler).export(gguf, quantization=given.quantization, verify_on=[])
+        found = {}
+        for system in ("limit", *given.systems):
+            print(f"running {system}", file=sys.stderr, flush=True)
+            path = given.labeler if system == "torch" else gguf
+            command = [sys.executable, __file__, str(path), str(given.texts), "--only", system]
+            command += ["--sentences", str(given.sentences)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+            if done.returncode == 0:
+                found[system] = json.loads(done.stdout.splitlines()[-1])
+    report(found)
+
+
+def texts_of(given: argparse.Namespace) -> list[minisift.Example]:
+    """Texts spread over the file, none longer than a labeler would read in one piece."""
+    examples = minisift.read(given.texts)
+    return list(examples[:: max(1, len(examples) // given.sentences)])[: given.sentences]
+
+
+def measure(system: str, path: Path, examples: list[minisift.Example]) -> dict[str, Any]:
+    """Seconds in all, seconds a text where texts come one by one, spans, peak memory."""
+    if system == "limit":
+        return limit(path)
+    label, times = {
+        "naive": naive,
+        "single": single,
+        "batched": batched,
+        "torch": batched,
+        "server": server,
+    }[system](path)
+    label(examples[:1])
+    times.clear()
+    started = time.perf_counter()
+    spans = label(examples)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "seconds": seconds,
+        "median_ms": 1000 * statistics.median(times) if times else None,
+        "spans": [[(s.start, s.end, s.label) for s in found] for found in spans],
+        "tokens": sum(tokens(minisift.load(path), examples, spans)) if system == "batched" else 0,
+        "peak_mb": peak / (1e6 if sys.platform == "darwin" else 1e3),
+    }
+
+
+def tokens(labeler: Any, examples: list[minisift.Example], spans: Any) -> list[int]:
+    """Tokens of each text and its answer, all of which the model has to read but the last."""
+    renderer = labeler._renderer
+    answered = [
+        minisift.Example(e.text, tuple(s), e.words) for e, s in zip(examples, spans, strict=True)
+    ]
+    return [len(renderer.text(e)) + len(renderer.response(e)) - 1 for e in answered]
+
+
+def limit(path: Path) -> dict[str, Any]:
+    """llama.cpp's own rate of reading tokens, in batches of 512."""
+    import llama_cpp as llama
+
+    model = llama.Llama(str(path), n_ctx=4096, n_batch=512, n_ubatch=512, verbose=False)
+    ids = model.tokenize(path.read_bytes()[:0] + b"The quick brown fox met Ann in Oslo. " * 60)[
+        :512
+    ]
+    rates = []
+    for _ in range(6):
+        model.reset()
+        started = time.perf_counter()
+        model.eval(ids)
+        rates.append(len(ids) / (time.perf_counter() - started))
+    started = time.perf_counter()
+    llama.Llama(str(path), n_ctx=4096, verbose=False)
+    return {"prefill": statistics.median(rates[1:]), "load": time.perf_counter() - started}
+
+
+def naive(path: Path) -> Any:
+    import llama_cpp as llama
+
+    labeler = minisift.load(path)
+    model = llama.Llama(str(path), n_ctx=4096, n_batch=512, n_threads=os.cpu_count(), verbose=False)
+    times: list[float] = []
+
+    def label(examples: list[minisift.Example]) -> list[Any]:
+        found = []
+        for example in examples:
+            started = time.perf_counter()
+            grammar = gbnf(response.target_of(example), labeler.description.task.names)
+            answer = model.create_completion(
+                [*labeler._prefix, *labeler._renderer.text(example)],
+                grammar=llama.LlamaGrammar.from_string(grammar, verbose=False),
+                temperature=0,
+                max_tokens=_LONGEST,
+            )
+            found.append(parsed(answer["choices"][0]["text"], example, labeler))
+            times.append(time.perf_counter() - started)
+        return found
+
+    return label, times
+
+
+def parsed(answer: str, example: minisift.Example, labeler: Any) -> list[minisift.Span]:
+    try:
+        return response.parse(answer, example, labeler.description.task.labels_by_name)
+    except response.ResponseError as error:
+        print(error, file=sys.stderr)
+        return []
+
+
+def single(path: Path) -> Any:
+    labeler = minisift.load(path)
+    times: list[float] = []
+
+    def label(examples: list[minisift.Example]) -> list[Any]:
+        found = []
+        for example in examples:
+            started = time.perf_counter()
+            found.append(labeler.predict(example, on_long="error"))
+            times.append(time.perf_counter() - started)
+        return found
+
+    return label, times
+
+
+def batched(path: Path) -> Any:
+    labeler = minisift.load(path)
+    return lambda examples: labeler.predict(examples, on_long="error"), []
+
+
+def server(path: Path) -> Any:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(path), "--n_ctx", "4096"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--n_threads", str(os.cpu_count())],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    labeler = minisift.load(path)
+    url = f"http://127.0.0.1:{port}/v1"
+    while True:
+        if process.poll() is not None:
+            raise SystemExit(
+                "the server did not start; fix: pip install 'llama-cpp-python[server]'"
+            )
+        try:
+            urllib.request.urlopen(f"{url}/models").close()
+            break
+        except OSError:
+            time.sleep(0.2)
+
+    def one(example: minisift.Example) -> list[minisift.Span]:
+        ids = [*labeler._prefix, *labeler._renderer.text(example)]
+        body = {
+            "prompt": labeler._engine.tokenizer.decode(ids).decode(),
+            "grammar": gbnf(response.target_of(example), labeler.description.task.names),
+            "temperature": 0,
+            "max_tokens": _LONGEST,
+        }
+        request = urllib.request.Request(
+            f"{url}/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request) as answer:
+            return parsed(json.load(answer)["choices"][0]["text"], example, labeler)
+
+    def label(examples: list[minisift.Example]) -> list[Any]:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(one, examples))
+        if len(examples) > 1:
+            process.terminate()
+        return found
+
+    return label, []
+
+
+def report(found: dict[str, Any]) -> None:
+    prefill = found["limit"]["prefill"]
+    count = len(found["batched"]["spans"])
+    read = found["batched"]["tokens"]
+    print(f"{count} texts, {read} tokens with answers; llama.cpp reads {prefill:.0f} tokens/s")
+    print("system   sentences/s  tokens/s  of naive  of limit  median ms  peak MB  same as batched")
+    rows = {}
+    for system, row in found.items():
+        if system == "limit":
+            continue
+        same = sum(a == b for a, b in zip(row["spans"], found["batched"]["spans"], strict=True))
+        rate = count / row["seconds"]
+        rows[system] = {
+            "sentences_per_second": round(rate, 2),
+            "of_naive": round(rate / (count / found["naive"]["seconds"]), 2),
+            "of_limit": round(read / prefill / row["seconds"], 3),
+            "median_ms": row["median_ms"] and round(row["median_ms"], 1),
+            "peak_mb": round(row["peak_mb"]),
+            "same": same,
+        }
+        shown = rows[system]
+        print(
+            f"{system:8} {rate:11.1f} {read / row['seconds']:9.0f} {shown['of_naive']:9.2f} "
+            f"{shown['of_limit']:9.2f} {shown['median_ms'] or '':>10} {shown['peak_mb']:8} "
+            f"{same:8} of {count}"
+        )
+    print(json.dumps({"texts": count, "tokens": read, **found["limit"], **rows}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Computed prefixes in the user's cache, so that the next process need not compute them again.
+
+A file holds a digest and a state; the digest covers both the key and the state, so that a
+damaged file, or one of another model, prefix or llama.cpp, is noticed and dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minisift.files import cache_folder, whole
+
+logger = logging.getLogger(__name__)
+
+_KEPT = 16
+"""States that are kept, the latest used."""
+_DIGEST = hashlib.blake2b().digest_size
+
+
+def key(model: Path, prefix: Sequence[int], settings: Sequence[Any]) -> bytes:
+    """What a state belongs to: a model file as it is now, a prefix and what else shapes it."""
+    found = model.stat()
+    identity = [str(model.resolve()), found.st_size, found.st_mtime_ns, list(prefix), *settings]
+    return json.dumps(identity).encode()
+
+
+def load(key: bytes) -> bytes | None:
+    """The state of a key, or None."""
+    path = _path(key)
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, state = content[:_DIGEST], content[_DIGEST:]
+    if digest != _digest(key, state):
+        logger.info("%s is damaged: computed again.", path)
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return None
+    with contextlib.suppress(OSError):
+        path.touch()
+    return state
+
+
+def save(key: bytes, state: Any) -> None:
+    """Keep a state; where that is impossible (a full or read-only disk), say so in the log."""
+    path = _path(key)
+    try:
+        with whole(path) as draft, draft.open("wb") as file:
+            file.write(_digest(key, state))
+            file.write(state)
+        kept = sorted(path.parent.glob("*.state"), key=lambda p: p.stat().st_mtime, reverse=True)
+        for old in kept[_KEPT:]:
+            old.unlink()
+    except OSError as error:
+        logger.info("The demonstrations' state is not kept: %s.", error)
+
+
+def _path(key: bytes) -> Path:
+    return cache_folder() / "prefixes" / f"{hashlib.blake2b(key, digest_size=12).hexdigest()}.state"
+
+
+def _digest(key: bytes, state: Any) -> bytes:
+    digest = hashlib.blake2b(len(key).to_bytes(8, "little") + key)
+    digest.update(state)
+    return digest.digest()

@@ -24,8 +24,16 @@ _CONTEXT = 8192
 """Tokens that all running texts and the prefix may have together, unless the model has less."""
 _BATCH = 1024
 """Tokens in one call of the model, at most."""
+_EXACT = 60
+"""Tokens in one call on a CPU. llama.cpp computes 64 tokens and more by another attention kernel,
+and tokens that are left over from a multiple of 4 by another matrix product: both round
+otherwise, which int8 activations amplify until near ties fall otherwise. Calls of 4, 8, ..., 60
+tokens give each text the same logits, bit by bit, whatever else is in the call."""
+_MULTIPLE = 4
+_DEAD = 1024
+"""Cells of ended texts that are kept before running texts move together."""
 _PREFIX = 0
-"""The sequence that holds the prefix; texts run in the ones after it."""
+"""The sequence that holds the prefix; texts run in the ones after it, two more hold what is dead."""
 
 
 @cache
@@ -124,6 +132,10 @@ class LlamaCppEngine:
         self.context = context or min(_CONTEXT, llama.llama_model_n_ctx_train(self._model))
         self._threads = threads or cores()
         self._sequences = sequences
+        self._step_size, self._multiple = (_BATCH, 1) if self._gpu_layers else (_EXACT, _MULTIPLE)
+        self._padding, self._grave = sequences + 1, sequences + 2
+        self._padded = 0
+        self._dead = 0
         self._busy = False
         self._prefix: tuple[int, ...] | None = None
 
@@ -147,7 +159,7 @@ class LlamaCppEngine:
         params = llama.llama_context_default_params()
         params.n_ctx = self.context
         params.n_batch = _BATCH
-        params.n_seq_max = self._sequences + 1
+        params.n_seq_max = self._sequences + 3
         params.n_threads = params.n_threads_batch = self._threads
         params.kv_unified = True
         params.no_perf = True
@@ -173,43 +185,28 @@ class LlamaCppEngine:
             )
         if not self._handle:
             self._start()
-        waiting: Prompt | None = None
-        source = iter(prompts)
+        waiting: _Sequence | None = None
+        source = enumerate(prompts)
         running: dict[int, _Sequence] = {}
         free = list(range(min(at_once or self._sequences, self._sequences), _PREFIX, -1))
         finished: dict[int, Completion] = {}
-        taken = given = 0
+        given = 0
         self._busy = True
         try:
             while True:
-                while free and (waiting := waiting or next(source, None)):
-                    if waiting.prefix != self._prefix:
-                        if running:
-                            break
-                        self._read_prefix(waiting.prefix)
-                    cells = sum(s.cells for s in running.values())
-                    sequence = _Sequence(waiting, taken, self.context)
-                    if running and len(waiting.prefix) + cells + sequence.cells > self.context:
-                        break
-                    if len(waiting.prefix) + len(waiting.ids) >= self.context:
-                        raise ValueError(
-                            f"a prompt of {len(waiting.prefix) + len(waiting.ids)} tokens does not "
-                            f"fit a context of {self.context}; fix: cut the text"
-                        )
-                    taken, waiting = taken + 1, None
-                    if sequence.done:  # a text without words has but one answer
-                        finished[sequence.number] = sequence.completion
+                while free and (waiting := waiting or self._next(source)):
+                    if waiting.done:  # a text without words has but one answer
+                        finished[waiting.number], waiting = waiting.completion, None
                         continue
-                    seat = free.pop()
-                    llama.llama_memory_seq_cp(self._memory, _PREFIX, seat, -1, -1)
-                    running[seat] = sequence
+                    if not self._enter(waiting, running, free[-1]):
+                        break
+                    running[free.pop()], waiting = waiting, None
                 if running:
                     self._step(running)
                 for seat in [seat for seat, sequence in running.items() if sequence.done]:
-                    sequence = running.pop(seat)
-                    llama.llama_memory_seq_rm(self._memory, seat, -1, -1)
+                    finished[running[seat].number] = running[seat].completion
+                    self._bury(seat, running.pop(seat))
                     free.append(seat)
-                    finished[sequence.number] = sequence.completion
                 while given in finished:
                     yield finished.pop(given)
                     given += 1
@@ -217,45 +214,103 @@ class LlamaCppEngine:
                     return
         finally:
             self._busy = False
-            for seat in running:
-                llama.llama_memory_seq_rm(self._memory, seat, -1, -1)
+            if self._handle:
+                self._compact({})
+
+    def _next(self, source: Iterator[tuple[int, Prompt]]) -> _Sequence | None:
+        number, prompt = next(source, (0, None))
+        if prompt is None:
+            return None
+        if len(prompt.prefix) + len(prompt.ids) >= self.context:
+            raise ValueError(
+                f"a prompt of {len(prompt.prefix) + len(prompt.ids)} tokens does not fit a context "
+                f"of {self.context}; fix: cut the text, or on_long='window'"
+            )
+        return _Sequence(prompt, number, self.context)
+
+    def _enter(self, waiting: _Sequence, running: dict[int, _Sequence], seat: int) -> bool:
+        """Seat a text that waits, if there is room for it and its prefix is the running ones'."""
+        if waiting.prefix != self._prefix:
+            if running:
+                return False
+            self._read_prefix(waiting.prefix)
+        promised = sum(s.cells for s in running.values()) + waiting.cells + self._multiple
+        if running and len(waiting.prefix) + promised > self.context:
+            return False
+        llama.llama_memory_seq_cp(self._memory, _PREFIX, seat, -1, -1)
+        return True
+
+    def _bury(self, seat: int, sequence: _Sequence) -> None:
+        """Empty a seat, but keep its cells from being used again until all move together."""
+        begin = len(sequence.prefix)
+        llama.llama_memory_seq_cp(self._memory, seat, self._grave, begin, -1)
+        llama.llama_memory_seq_rm(self._memory, seat, -1, -1)
+        self._dead += sequence.position - begin
+
+    def _compact(self, running: dict[int, _Sequence]) -> None:
+        """Free the cells of ended texts, and move those of running ones together.
+
+        Attention sums in the order of cells, so a text's cells have to lie in its own order
+        always: one that is freed in between would be given to a running text.
+        """
+        own = {}
+        for seat, sequence in running.items():
+            if sequence.position > len(sequence.prefix):
+                llama.llama_memory_seq_rm(self._memory, seat, 0, len(sequence.prefix))
+                own[seat] = self._state(seat)
+        for seat in range(_PREFIX + 1, self._grave + 1):
+            llama.llama_memory_seq_rm(self._memory, seat, -1, -1)
+        for seat in running:
+            if seat in own and not self._restore(own[seat], seat):
+                raise RuntimeError("llama.cpp lost a running text; fix: a larger context")
+            llama.llama_memory_seq_cp(self._memory, _PREFIX, seat, -1, -1)
+        self._dead = self._padded = 0
+
+    def _state(self, seat: int) -> Any:
+        size = llama.llama_state_seq_get_size(self._handle, seat)
+        state = (ctypes.c_uint8 * size)()
+        llama.llama_state_seq_get_data(self._handle, state, size, seat)
+        return state
+
+    def _restore(self, state: Any, seat: int) -> bool:
+        found = llama.llama_state_seq_set_data(self._handle, state, len(state), seat)
+        return bool(found == len(state))
 
     def _read_prefix(self, prefix: tuple[int, ...]) -> None:
-        """Have the prefix in its sequence: as it is there, from the user's cache, or computed."""
+        """Have the prefix in its sequence: from the user's cache, or computed and kept there."""
         self._prefix = None
         llama.llama_memory_clear(self._memory, True)
+        self._dead = self._padded = 0
         key = states.key(self._path, prefix, [llama.__version__, self._gpu_layers])
-        if not self._restore(states.load(key)):
+        kept = states.load(key)
+        if not kept or not self._restore((ctypes.c_uint8 * len(kept)).from_buffer(kept), _PREFIX):
             llama.llama_memory_clear(self._memory, True)
             for at in range(0, len(prefix), _BATCH):
                 part = prefix[at : at + _BATCH]
                 self._decode([(token, at + i, _PREFIX, False) for i, token in enumerate(part)])
-            size = llama.llama_state_seq_get_size(self._handle, _PREFIX)
-            state = (ctypes.c_uint8 * size)()
-            if llama.llama_state_seq_get_data(self._handle, state, size, _PREFIX) == size:
-                states.save(key, memoryview(state).cast("B"))
+            states.save(key, memoryview(self._state(_PREFIX)).cast("B"))
         self._prefix = prefix
-
-    def _restore(self, state: bytes | None) -> bool:
-        if state is None:
-            return False
-        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        return bool(
-            llama.llama_state_seq_set_data(self._handle, buffer, len(state), _PREFIX) == len(state)
-        )
 
     def _step(self, running: dict[int, _Sequence]) -> None:
         """One call of the model: what is pending of each text, as far as the batch goes."""
+        read = sum(s.position - len(s.prefix) for s in running.values())
+        used = len(self._prefix or ()) + read + self._dead
+        if self._dead > _DEAD or used + self._step_size > self.context:
+            self._compact(running)
         batch: list[tuple[int, int, int, bool]] = []
         chosen_at = []
         for seat, sequence in running.items():
-            tokens = sequence.take(_BATCH - len(batch))
+            tokens = sequence.take(self._step_size - len(batch))
             complete = not sequence.pending and bool(tokens)
             for index, token in enumerate(tokens):
                 wants_logits = complete and index == len(tokens) - 1
                 batch.append((token, sequence.position - len(tokens) + index, seat, wants_logits))
             if complete:
                 chosen_at.append((sequence, len(batch) - 1))
+        while len(batch) % self._multiple:
+            batch.append((0, self._padded, self._padding, False))
+            self._padded += 1
+            self._dead += 1
         self._decode(batch)
         for sequence, index in chosen_at:
             pointer = llama.llama_get_logits_ith(self._handle, index)
@@ -303,6 +358,7 @@ class _Sequence(Running):
     def __init__(self, prompt: Prompt, number: int, context: int) -> None:
         super().__init__(prompt, context)
         self.number = number
+        self.prefix = prompt.prefix
         self.position = len(prompt.prefix)
         self.cells = len(prompt.ids) + prompt.language.longest_answer()
 

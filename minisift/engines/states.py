@@ -30,14 +30,14 @@ def key(model: Path, prefix: Sequence[int], settings: Sequence[Any]) -> bytes:
     return json.dumps(identity).encode()
 
 
-def load(key: bytes) -> bytes | None:
+def load(key: bytes) -> bytearray | None:
     """The state of a key, or None."""
     path = _path(key)
     try:
         content = path.read_bytes()
     except OSError:
         return None
-    digest, state = content[:_DIGEST], content[_DIGEST:]
+    digest, state = content[:_DIGEST], bytearray(memoryview(content)[_DIGEST:])
     if digest != _digest(key, state):
         logger.info("%s is damaged: computed again.", path)
         with contextlib.suppress(OSError):

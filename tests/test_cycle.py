@@ -146,16 +146,57 @@ def test_a_demonstration_is_not_shown_its_own_answer(exported):
     assert len(labeler.predict([shown, Example("Other."), shown])) == 3
 
 
-def test_a_text_beyond_the_context_is_an_error(exported):
+def test_a_text_beyond_the_context_is_an_error_if_it_may_not_be_cut(exported):
     _, labeler = exported
     with pytest.raises(ValueError, match="fix: cut the text"):
-        labeler.predict("word " * 9000)
+        labeler.predict("word " * 9000, on_long="error")
     assert labeler.predict("Tom feels dizzy.") is not None
+
+
+def test_a_long_text_is_labelled_in_windows(exported, dev):
+    _, labeler = exported
+    text = "\n".join(example.text for example in dev)
+    spans = labeler.predict(text)
+    assert labeler.counts["windows"] > 3
+    assert spans and all(text[span.start : span.end] == span.text for span in spans)
+    assert all(a.end <= b.start for a, b in zip(spans, spans[1:], strict=False))
+
+
+def test_thresholds(exported, dev):
+    _, labeler = exported
+    every = labeler.predict(dev)
+    sure = labeler.predict(dev, threshold=0.9)
+    assert sure == [[s for s in spans if s.score >= 0.9] for spans in every]
+    assert labeler.counts["spans below the threshold"] > 0
+    dosed = labeler.predict(dev, threshold={"DOSE": 1.0})
+    assert {s.label for spans in dosed for s in spans} >= {"MEDICATION"}
+    with pytest.raises(ValueError, match="fix: labels are"):
+        labeler.predict(dev, threshold={"dose": 0.5})
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        labeler.predict(dev, threshold=2)
+
+
+def test_fit_calibrates_on_its_dev_set(fitted, folder):
+    content = json.loads((folder / "notes" / "labeler.json").read_text())
+    assert content["temperature"] == fitted.description.temperature != 1.0
+
+
+def test_the_state_of_the_demonstrations_is_kept(folder, exported, dev, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINISIFT_CACHE", str(tmp_path))
+    answers = []
+    for damage in (False, False, True, False):
+        labeler = minisift.load(folder / "notes.gguf")
+        answers.append(labeler.predict(dev[:4]))
+        labeler.close()
+        (kept,) = tmp_path.glob("prefixes/*.state")
+        if damage:
+            kept.write_bytes(kept.read_bytes()[:-9] + b"not so us")
+    assert answers == [answers[0]] * 4
 
 
 def test_a_long_text_costs_demonstrations_and_says_so(folder, exported):
     labeler = minisift.load(folder / "notes.gguf", context=600)
-    labeler.predict("word " * 420)
+    labeler.predict("word " * 420, on_long="error")
     assert labeler.counts["demonstrations dropped"] > 0
     labeler.close()
 

@@ -30,7 +30,7 @@ and tokens that are left over from a multiple of 4 by another matrix product: bo
 otherwise, which int8 activations amplify until near ties fall otherwise. Calls of 4, 8, ..., 60
 tokens give each text the same logits, bit by bit, whatever else is in the call."""
 _MULTIPLE = 4
-_DEAD = 1024
+_DEAD = 256
 """Cells of ended texts that are kept before running texts move together."""
 _PREFIX = 0
 """The sequence that holds the prefix; texts run in the ones after it, two more hold what is dead."""
@@ -104,7 +104,7 @@ class LlamaCppEngine:
         *,
         context: int | None = None,
         threads: int | None = None,
-        sequences: int = 16,
+        sequences: int = 32,
         n_gpu_layers: int | Literal["auto"] = "auto",
     ) -> None:
         for name, value in (("context", context), ("threads", threads), ("sequences", sequences)):

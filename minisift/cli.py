@@ -20,6 +20,7 @@ import minisift
 from minisift.data import OnError, OnMisaligned, Span
 from minisift.evaluation import Report
 from minisift.files import whole
+from minisift.labeler import OnLong
 from minisift.training import Settings
 
 
@@ -73,6 +74,20 @@ def _parser() -> argparse.ArgumentParser:
         help="a text a line, or a JSON object a line with a 'text'; by the file's ending if not given",
     )
     predict.add_argument("--output", default="-", help="JSONL file to write; - is stdout")
+    predict.add_argument(
+        "--threshold",
+        type=json.loads,
+        default=0.0,
+        help='score that a span needs: a number, or by label as in {"PER": 0.8}',
+    )
+    predict.add_argument(
+        "--on-long",
+        choices=typing.get_args(OnLong),
+        default="window",
+        help="texts longer than those of the training: label in windows, or in one piece",
+    )
+    predict.add_argument("--threads", type=int, help="of a GGUF file; one a core by default")
+    predict.add_argument("--sequences", type=int, help="texts of a GGUF file that run at once")
 
     evaluate = commands.add_parser("evaluate", help="score a labeler on labelled sentences")
     evaluate.set_defaults(run=_evaluate)
@@ -152,9 +167,9 @@ def _read(given: argparse.Namespace, path: str) -> Any:
     return examples
 
 
-def _load(path: str) -> Any:
+def _load(path: str, **options: Any) -> Any:
     print(f"loading {path}", file=sys.stderr)
-    return minisift.load(path)
+    return minisift.load(path, **{k: v for k, v in options.items() if v is not None})
 
 
 def _fit(given: argparse.Namespace) -> None:
@@ -212,7 +227,7 @@ def _text_of(line: str, place: str) -> str:
 
 
 def _predict(given: argparse.Namespace) -> None:
-    labeler = _load(given.labeler)
+    labeler = _load(given.labeler, threads=given.threads, sequences=given.sequences)
     started = time.monotonic()
     to_stdout = given.output == "-"
     readable = not given.json and to_stdout and (bool(given.text) or sys.stdout.isatty())
@@ -224,7 +239,8 @@ def _predict(given: argparse.Namespace) -> None:
         texts, shown = itertools.tee(_texts(given))
         shape = _readable if readable else _record
         count = 0
-        for text, spans in zip(shown, labeler.stream(texts), strict=False):
+        labelled = labeler.stream(texts, threshold=given.threshold, on_long=given.on_long)
+        for text, spans in zip(shown, labelled, strict=False):
             print(shape(text, spans), file=output, flush=True)
             count += 1
     print(f"{count} texts in {time.monotonic() - started:.1f} s", file=sys.stderr)

@@ -72,7 +72,7 @@ class Report:
             "per_label": {label: score.to_dict() for label, score in self.per_label.items()},
             "sentences": self.sentences,
             "exact": self.exact,
-            "calibration_error": round(self.calibration_error, 4),
+            "calibration_error": self.calibration_error,
         }
 
     @classmethod

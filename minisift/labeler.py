@@ -31,6 +31,8 @@ OnLong = Literal["window", "error"]
 Threshold = float | Mapping[str, float]
 _SCARCE = 64
 """Tokens of a text that a context has to have room for beside the demonstrations."""
+_HEARD = 8
+"""Texts that a model reads before it is quantized."""
 
 
 @dataclass(frozen=True)
@@ -282,7 +284,8 @@ class Labeler:
         """Write the labeler as one GGUF file for llama.cpp and check that it answers alike.
 
         The adapter is merged into the weights, which are then quantized by llama.cpp ("f16",
-        "q8_0", "q4_0", "q4_k_m", ...); the description travels inside. `verify_on` are
+        "q8_0", "q4_0", "q4_k_m", ...), their channels scaled beforehand so that less is lost;
+        the description travels inside. `verify_on` are
         examples (a list, or what `read` takes) whose spans are compared; by default the
         demonstrations' texts. Loading the file for that checks that both tokenizers give the
         same prompt. Returns the comparison. The file appears whole or not at all.
@@ -300,7 +303,15 @@ class Labeler:
             exported.close()
             return compare(texts, self.predict(texts), found)
 
-        report = export_gguf(self._model, self.description, Path(path), quantization, verify)
+        shown = [[*self._prefix, *self._renderer.text(text)] for text in texts[:_HEARD]]
+        report = export_gguf(
+            self._model,
+            self.description,
+            Path(path),
+            quantization,
+            shown or [self._prefix],
+            verify,
+        )
         logger.info(
             "%s: %.0f MB, the same spans on %d of %d texts.",
             path,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ import gguf
 import numpy as np
 
 from minisift.description import KEY, Description
-from minisift.export.merge import merged_tensors
+from minisift.export.balance import GATED, UNCHANGED, Balance, Groups, balance, loudness
+from minisift.export.merge import merged_tensors, plain_model
 from minisift.models import Source
 
 Tensor = Any
@@ -22,11 +23,12 @@ class Family:
     """How one architecture's tensors differ between transformers and llama.cpp.
 
     change: (GGUF name, tensor, config) -> tensor, the inverse of what transformers does when
-    it reads a GGUF.
+    it reads a GGUF. groups: see balance.py.
     """
 
     arch: gguf.MODEL_ARCH
     change: Callable[[str, Tensor, Any], Tensor]
+    groups: Groups
 
 
 def _permute_rotary(name: str, tensor: Tensor, config: Any) -> Tensor:
@@ -46,8 +48,8 @@ def _shift_norms(name: str, tensor: Tensor, config: Any) -> Tensor:
 
 
 FAMILIES = {
-    "llama": Family(gguf.MODEL_ARCH.LLAMA, _permute_rotary),
-    "gemma3": Family(gguf.MODEL_ARCH.GEMMA3, _shift_norms),
+    "llama": Family(gguf.MODEL_ARCH.LLAMA, _permute_rotary, GATED),
+    "gemma3": Family(gguf.MODEL_ARCH.GEMMA3, _shift_norms, GATED),
 }
 """By GGUF's `general.architecture`."""
 
@@ -73,13 +75,56 @@ def _field(reader: gguf.GGUFReader, key: str) -> Any:
     return None if field is None else field.contents()
 
 
-def write_gguf(model: Any, base: Path, description: Description, path: Path) -> None:
-    """Write the merged model in F16 (vectors in F32), the labeler's description inside."""
-    reader = gguf.GGUFReader(base)
-    arch = _field(reader, "general.architecture")
-    family = FAMILIES[arch]
+def _family(base: Path) -> Family:
+    return FAMILIES[_field(gguf.GGUFReader(base), "general.architecture")]
+
+
+def _tensors(model: Any, family: Family) -> Iterator[tuple[str, Tensor]]:
+    """The merged weights by GGUF name, as llama.cpp wants them."""
     config = model.config.get_text_config()
-    writer = gguf.GGUFWriter(path, arch, use_temp_file=True)
+    names = gguf.get_tensor_name_map(family.arch, config.num_hidden_layers)
+    for name, tensor in merged_tensors(model):
+        gguf_name = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if gguf_name is None:
+            raise ValueError(f"tensor {name} has no place in a {family.arch.name} GGUF file")
+        yield gguf_name, family.change(gguf_name, tensor, config)
+
+
+def balance_for(model: Any, base: Path, prompts: Sequence[Sequence[int]]) -> Balance:
+    """What makes the model lose less when it is quantized, from prompts (token ids) that it reads.
+
+    base: the GGUF file that it came from.
+    """
+    family = _family(base)
+    config = model.config.get_text_config()
+    names = gguf.get_tensor_name_map(family.arch, config.num_hidden_layers)
+    takers = {name for group in family.groups.values() for name in group}
+    modules = {name: names.get_name(name) or "" for name, _ in plain_model(model).named_modules()}
+    heard = loudness(
+        model,
+        {name: to for name, to in modules.items() if to.rpartition(".")[2] in takers},
+        prompts,
+    )
+    head_size = (
+        getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    )
+    return balance(_tensors(model, family), heard, family.groups, head_size)
+
+
+def write_gguf(
+    model: Any,
+    base: Path,
+    description: Description,
+    path: Path,
+    change: Balance = UNCHANGED,
+) -> None:
+    """Write the merged model in F16 (vectors in F32), the labeler's description inside.
+
+    base: the GGUF file that it came from. change: what is worked into its weights.
+    """
+    reader = gguf.GGUFReader(base)
+    family = _family(base)
+    writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[family.arch], use_temp_file=True)
     for field in reader.fields.values():
         # the writer sets these itself
         if field.name.startswith("GGUF.") or field.name in (
@@ -97,13 +142,9 @@ def write_gguf(model: Any, base: Path, description: Description, path: Path) -> 
         )
         writer.add_key_value(field.name, value, kind, inner)
     writer.add_string(KEY, description.to_json())
-    names = gguf.get_tensor_name_map(family.arch, config.num_hidden_layers)
-    for name, tensor in merged_tensors(model):
-        gguf_name = names.get_name(name, try_suffixes=(".weight", ".bias"))
-        if gguf_name is None:
-            raise ValueError(f"tensor {name} has no place in a {arch} GGUF file")
-        data = family.change(gguf_name, tensor, config).numpy()
-        writer.add_tensor(gguf_name, data.astype(np.float16) if data.ndim > 1 else data)
+    for name, tensor in _tensors(model, family):
+        data = change(name, tensor).numpy()
+        writer.add_tensor(name, data.astype(np.float16) if data.ndim > 1 else data)
     for tensor in reader.tensors:
         # not a weight of the transformers model: frequencies of long-context rope scaling
         if tensor.name.startswith("rope_"):

@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 
+def plain_model(model: Any) -> Any:
+    """The transformers model itself, without peft's wrapper; adapters stay in its layers."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
 def merged_tensors(model: Any) -> Iterator[tuple[str, Any]]:
     """(name in the plain transformers model, float32 CPU tensor) of each weight.
 
@@ -13,7 +18,7 @@ def merged_tensors(model: Any) -> Iterator[tuple[str, Any]]:
     dequantized, so that the merged model computes what the trained one does. Tied output heads
     are left out.
     """
-    plain = model.get_base_model() if hasattr(model, "peft_config") else model
+    plain = plain_model(model)
     tied = plain.config.get_text_config().tie_word_embeddings
     merged: set[str] = set()
     for name, module in plain.named_modules():

@@ -90,14 +90,21 @@ def measure(system: str, path: Path, examples: list[minisift.Example]) -> dict[s
     started = time.perf_counter()
     spans = label(examples)
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "seconds": seconds,
         "median_ms": 1000 * statistics.median(times) if times else None,
         "spans": [[(s.start, s.end, s.label) for s in found] for found in spans],
         "tokens": sum(tokens(minisift.load(path), examples, spans)) if system == "batched" else 0,
-        "peak_mb": peak / (1e6 if sys.platform == "darwin" else 1e3),
+        "peak_mb": peak_mb(),
     }
+
+
+def peak_mb() -> float:
+    """The most memory that this process held. Linux's getrusage counts the parent's as well."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def tokens(labeler: Any, examples: list[minisift.Example], spans: Any) -> list[int]:

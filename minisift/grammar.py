@@ -33,10 +33,7 @@ class Vocabulary:
         self.pieces = tokenizer.pieces
         self._encode = tokenizer.encode
         self._ids = {p: i for i, p in reversed(list(enumerate(tokenizer.pieces))) if p}
-        self._longest: dict[bytes, int] = {}
-        for piece in self._ids:
-            if len(piece) > self._longest.get(piece[:2], 0):
-                self._longest[piece[:2]] = len(piece)
+        self._longest = {piece[:2]: len(piece) for piece in sorted(self._ids, key=len)}
         self.end = tuple(self._encode(END))
         self.labels = [tuple(self._encode(label_part(name))) for name in names.values()]
         self._closings: dict[int, tuple[int, ...]] = {}

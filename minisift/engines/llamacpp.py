@@ -7,6 +7,7 @@ import logging
 import os
 import weakref
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -51,18 +52,14 @@ def quiet() -> Any:
 
 def _tokenizer(vocab: Any) -> Tokenizer:
     """A GGUF model's tokenizer as the renderer wants it."""
-    hidden = (
-        llama.LLAMA_TOKEN_ATTR_CONTROL
-        | llama.LLAMA_TOKEN_ATTR_UNKNOWN
-        | llama.LLAMA_TOKEN_ATTR_UNUSED
-    )
-    buffer = ctypes.create_string_buffer(1024)
+    size = 1024
+    buffer = ctypes.create_string_buffer(size)
+    to_piece = llama.llama_token_to_piece
 
     def piece(token: int) -> bytes:
-        if llama.llama_vocab_get_attr(vocab, token) & hidden:
-            return b""
-        length = llama.llama_token_to_piece(vocab, token, buffer, len(buffer), 0, False)
-        return buffer.raw[:length] if length > 0 else b""
+        # nothing for control, unknown and unused tokens
+        length = to_piece(vocab, token, buffer, size, 0, False)
+        return ctypes.string_at(buffer, length) if length > 0 else b""
 
     def tokenize(text: str, control: bool) -> list[int]:
         raw = text.encode()
@@ -90,7 +87,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
 
 
 class LlamaCppEngine:
-    """A GGUF model under llama.cpp. `close` frees it.
+    """A GGUF model under llama.cpp. `close` frees it. Raises ValueError, MemoryError.
 
     context: tokens for the prefix and all running texts; None for what the model allows, up to
     8,192. threads: None for one a physical core. sequences: texts that run at once.
@@ -128,7 +125,6 @@ class LlamaCppEngine:
         self._frees = [weakref.finalize(self, llama.llama_model_free, self._model)]
         vocab = llama.llama_model_get_vocab(self._model)
         self._vocabulary = llama.llama_vocab_n_tokens(vocab)
-        self.tokenizer = _tokenizer(vocab)
         self.context = context or min(_CONTEXT, llama.llama_model_n_ctx_train(self._model))
         self._threads = threads or cores()
         self._sequences = sequences
@@ -138,6 +134,10 @@ class LlamaCppEngine:
         self._dead = 0
         self._busy = False
         self._prefix: tuple[int, ...] | None = None
+        with ThreadPoolExecutor(1) as pool:
+            started = pool.submit(self._start)  # C code, beside which Python runs
+            self.tokenizer = _tokenizer(vocab)
+            started.result()
 
     def metadata(self, key: str) -> str | None:
         """A string that the file holds under a key."""
@@ -183,8 +183,6 @@ class LlamaCppEngine:
                 "this labeler is in the middle of another stream; fix: finish or close it first, "
                 "or load the file a second time"
             )
-        if not self._handle:
-            self._start()
         waiting: _Sequence | None = None
         source = enumerate(prompts)
         running: dict[int, _Sequence] = {}

@@ -41,7 +41,7 @@ def export_gguf(
         merged = Path(scratch) / "merged.gguf"
         change = balance_for(model, base, prompts) if is_quantized(wanted) else UNCHANGED
         write_gguf(model, base, description, merged, change)
-        quantize(merged, draft, wanted, change.importance)
+        quantize(merged, draft, wanted)
         merged.unlink()
         size = draft.stat().st_size
         found = verify(draft)

@@ -34,9 +34,6 @@ class Balance:
 
     taken: Mapping[str, torch.Tensor]
     made: Mapping[str, torch.Tensor]
-    importance: Mapping[str, torch.Tensor]
-    """How much each column of a balanced tensor counts, [inputs]: sums of squares of what
-    comes into it."""
 
     def __call__(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor with its factors worked in; a new one if it has any."""
@@ -49,7 +46,7 @@ class Balance:
         return tensor
 
 
-UNCHANGED = Balance({}, {}, {})
+UNCHANGED = Balance({}, {})
 
 
 def balance(
@@ -89,11 +86,7 @@ def balance(
         if shared:
             factors = factors.reshape(-1, 1, head_size).expand(-1, heads[1], -1).flatten()
         taken.update(dict.fromkeys(consumers, factors))
-    importance = {
-        stem: total / taken[stem].square() if stem in taken else total
-        for stem, total in heard.items()
-    }
-    return Balance(taken, made, importance)
+    return Balance(taken, made)
 
 
 def loudness(

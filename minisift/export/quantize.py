@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import llama_cpp as llama
-import numpy as np
 
 from minisift.engines.llamacpp import quiet
 
@@ -32,30 +29,12 @@ def is_quantized(wanted: int) -> bool:
     return wanted not in (_TYPES["f32"], _TYPES["f16"], _TYPES["bf16"])
 
 
-def quantize(
-    source: Path, target: Path, wanted: int, importance: Mapping[str, Any] | None = None
-) -> None:
-    """Write `source`, an F16 GGUF file, as `target` in the wanted file type.
-
-    importance: how much each column of a weight counts ([columns] array or tensor), by its GGUF
-    name without suffix; weights that are missing count evenly.
-    """
+def quantize(source: Path, target: Path, wanted: int) -> None:
+    """Write `source`, an F16 GGUF file, as `target` in the wanted file type."""
     quiet()
     params = llama.llama_model_quantize_default_params()
     params.ftype = wanted
     params.nthread = os.cpu_count() or 1
-    values = {
-        f"{name}.weight".encode(): np.ascontiguousarray(value, dtype=np.float32)
-        for name, value in (importance or {}).items()
-    }
-    entries = (
-        llama.llama_cpp.llama_model_imatrix_data * (len(values) + 1)
-    )()  # ends with an empty name
-    for entry, (name, value) in zip(entries, values.items(), strict=False):
-        entry.name, entry.size = name, len(value)
-        entry.data = value.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-    if values:
-        params.imatrix = ctypes.cast(entries, type(params.imatrix))
     result = llama.llama_model_quantize(
         os.fsencode(source), os.fsencode(target), ctypes.byref(params)
     )

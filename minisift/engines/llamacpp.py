@@ -7,7 +7,7 @@ import logging
 import os
 import weakref
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,9 @@ tokens give each text the same logits, bit by bit, whatever else is in the call.
 _MULTIPLE = 4
 _DEAD = 256
 """Cells of ended texts that are kept before running texts move together."""
+_LANES = 2
+_SMALL = 1 << 30
+"""Bytes of a model's weights below which it runs in lanes."""
 _PREFIX = 0
 """The sequence that holds the prefix; texts run in the ones after it, two more hold what is dead."""
 
@@ -89,8 +92,11 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
 class LlamaCppEngine:
     """A GGUF model under llama.cpp. `close` frees it. Raises ValueError, MemoryError.
 
-    context: tokens for the prefix and all running texts; None for what the model allows, up to
-    8,192. threads: None for one a physical core. sequences: texts that run at once.
+    Small models run in two lanes on a CPU, each with texts and half of the cores of its own: work
+    that is cut among all cores leaves them waiting for each other.
+
+    context: tokens for the prefix and all texts that run in a lane; None for what the model
+    allows, up to 8,192. threads: None for one a physical core. sequences: texts that run at once.
     n_gpu_layers: layers to compute on a GPU; "auto" for all where llama.cpp was built with
     Metal, CUDA or Vulkan, none elsewhere.
     """
@@ -108,9 +114,7 @@ class LlamaCppEngine:
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value}; fix: 1 or more, or None for the default")
         quiet()
-        self._handle: Any = None
-        self._memory: Any = None
-        self._batch: Any = None
+        self._model: Any = None
         self._path = Path(path)
         if not self._path.is_file():
             raise FileNotFoundError(f"{path}: no such file; fix: give the path of a GGUF file")
@@ -124,18 +128,16 @@ class LlamaCppEngine:
         # run by close, at the latest when the engine is garbage; the latest goes first
         self._frees = [weakref.finalize(self, llama.llama_model_free, self._model)]
         vocab = llama.llama_model_get_vocab(self._model)
-        self._vocabulary = llama.llama_vocab_n_tokens(vocab)
         self.context = context or min(_CONTEXT, llama.llama_model_n_ctx_train(self._model))
         self._threads = threads or cores()
         self._sequences = sequences
-        self._step_size, self._multiple = (_BATCH, 1) if self._gpu_layers else (_EXACT, _MULTIPLE)
-        self._padding, self._grave = sequences + 1, sequences + 2
-        self._padded = 0
-        self._dead = 0
+        is_small = not self._gpu_layers and llama.llama_model_size(self._model) < _SMALL
+        self._most_lanes = min(_LANES, self._threads, sequences) if is_small else 1
+        self._lanes: list[_Lane] = []
+        self._steps: dict[Future[None], _Lane] = {}
         self._busy = False
-        self._prefix: tuple[int, ...] | None = None
         with ThreadPoolExecutor(1) as pool:
-            started = pool.submit(self._start)  # C code, beside which Python runs
+            started = pool.submit(self._add_lane)  # C code, beside which Python runs
             self.tokenizer = _tokenizer(vocab)
             started.result()
 
@@ -151,69 +153,69 @@ class LlamaCppEngine:
 
     def close(self) -> None:
         """Free what llama.cpp holds; the engine cannot be used afterwards."""
+        wait(self._steps)
         for free in reversed(self._frees):
             free()
-        self._handle = self._model = None
+        self._model = None
 
-    def _start(self) -> None:
-        params = llama.llama_context_default_params()
-        params.n_ctx = self.context
-        params.n_batch = _BATCH
-        params.n_seq_max = self._sequences + 3
-        params.n_threads = params.n_threads_batch = self._threads
-        params.kv_unified = True
-        params.no_perf = True
-        self._handle = llama.llama_init_from_model(self._model, params)
-        if not self._handle:
-            raise MemoryError(
-                f"llama.cpp cannot make a context of {self.context} tokens; fix: a smaller context"
-            )
-        self._frees.append(weakref.finalize(self, llama.llama_free, self._handle))
-        self._memory = llama.llama_get_memory(self._handle)
-        self._batch = _Batch(_BATCH)
+    def _add_lane(self) -> None:
+        seats = -(-self._sequences // self._most_lanes)
+        lane = _Lane(self._model, self._path, self.context, seats, self._threads, self._gpu_layers)
+        self._frees.append(weakref.finalize(self, llama.llama_free, lane.handle))
+        self._lanes.append(lane)
 
     def complete(
         self, prompts: Iterable[Prompt], at_once: int | None = None
     ) -> Iterator[Completion]:
         """Texts enter as soon as others end; their prefill shares batches with decoding."""
-        if not self._model:
-            raise RuntimeError("this labeler is closed; fix: load it again")
         if self._busy:
             raise RuntimeError(
                 "this labeler is in the middle of another stream; fix: finish or close it first, "
                 "or load the file a second time"
             )
+        most = min(at_once or self._sequences, self._sequences)
         waiting: _Sequence | None = None
         source = enumerate(prompts)
-        running: dict[int, _Sequence] = {}
-        free = list(range(min(at_once or self._sequences, self._sequences), _PREFIX, -1))
         finished: dict[int, Completion] = {}
         given = 0
         self._busy = True
+        pool = ThreadPoolExecutor(self._most_lanes)
         try:
             while True:
-                while free and (waiting := waiting or self._next(source)):
+                if not self._model:
+                    raise RuntimeError("this labeler is closed; fix: load it again")
+                idle = [lane for lane in self._lanes if lane not in self._steps.values()]
+                while waiting := waiting or self._next(source):
                     if waiting.done:  # a text without words has but one answer
-                        finished[waiting.number], waiting = waiting.completion, None
-                        continue
-                    if not self._enter(waiting, running, free[-1]):
+                        finished[waiting.number] = waiting.completion
+                    elif not self._seat(waiting, idle, most):
                         break
-                    running[free.pop()], waiting = waiting, None
-                if running:
-                    self._step(running)
-                for seat in [seat for seat, sequence in running.items() if sequence.done]:
-                    finished[running[seat].number] = running[seat].completion
-                    self._bury(seat, running.pop(seat))
-                    free.append(seat)
+                    waiting = None
+                starting = [lane for lane in idle if lane.running]
+                if len(starting) == 1 and not self._steps:
+                    starting[0].step(self._threads)  # a thread of its own would only cost
+                    stepped = starting
+                else:
+                    share = self._threads // max(1, len(self._steps) + len(starting))
+                    self._steps.update({pool.submit(lane.step, share): lane for lane in starting})
+                    done = wait(self._steps, return_when=FIRST_COMPLETED).done
+                    stepped = [self._steps.pop(step) for step in done]
+                    for step in done:
+                        step.result()
+                for lane in stepped:
+                    for sequence in lane.ended():
+                        finished[sequence.number] = sequence.completion
                 while given in finished:
                     yield finished.pop(given)
                     given += 1
-                if not running and not waiting:
+                if not waiting and not any(lane.running for lane in self._lanes):
                     return
         finally:
+            pool.shutdown()
+            self._steps.clear()
             self._busy = False
-            if self._handle:
-                self._compact({})
+            for lane in self._lanes if self._model else ():
+                lane.clear()
 
     def _next(self, source: Iterator[tuple[int, Prompt]]) -> _Sequence | None:
         number, prompt = next(source, (0, None))
@@ -226,52 +228,137 @@ class LlamaCppEngine:
             )
         return _Sequence(prompt, number, self.context)
 
-    def _enter(self, waiting: _Sequence, running: dict[int, _Sequence], seat: int) -> bool:
-        """Seat a text that waits, if there is room for it and its prefix is the running ones'."""
+    def _seat(self, waiting: _Sequence, idle: list[_Lane], most: int) -> bool:
+        """Let a text run in the idle lane that has most room, if there is one."""
+        running = sum(len(lane.running) for lane in self._lanes)
+        if running >= most:
+            return False
+        if len(self._lanes) < self._most_lanes and running:
+            self._add_lane()
+            idle.append(self._lanes[-1])
+        return any(lane.enter(waiting) for lane in sorted(idle, key=lambda lane: len(lane.running)))
+
+
+class _Lane:
+    """A context of llama.cpp and the texts that run in it, over one prefix."""
+
+    def __init__(
+        self, model: Any, path: Path, context: int, seats: int, threads: int, gpu_layers: int
+    ) -> None:
+        self.running: dict[int, _Sequence] = {}
+        self._path = path
+        self._gpu_layers = gpu_layers
+        self._context = context
+        self._free = list(range(seats, _PREFIX, -1))
+        self._padding, self._grave = seats + 1, seats + 2
+        self._step_size, self._multiple = (_BATCH, 1) if gpu_layers else (_EXACT, _MULTIPLE)
+        self._padded = 0
+        self._dead = 0
+        self._prefix: tuple[int, ...] | None = None
+        self._batch = _Batch(_BATCH)
+        self._vocabulary = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
+        params = llama.llama_context_default_params()
+        params.n_ctx = context
+        params.n_batch = _BATCH
+        params.n_seq_max = seats + 3
+        params.n_threads = params.n_threads_batch = threads
+        params.kv_unified = True
+        params.no_perf = True
+        self.handle = llama.llama_init_from_model(model, params)
+        if not self.handle:
+            raise MemoryError(
+                f"llama.cpp cannot make a context of {context} tokens; fix: a smaller context"
+            )
+        self._memory = llama.llama_get_memory(self.handle)
+
+    def enter(self, waiting: _Sequence) -> bool:
+        """Seat a text, if there is room for it and its prefix is the running ones'."""
+        if not self._free:
+            return False
         if waiting.prefix != self._prefix:
-            if running:
+            if self.running:
                 return False
             self._read_prefix(waiting.prefix)
-        promised = sum(s.cells for s in running.values()) + waiting.cells + self._multiple
-        if running and len(waiting.prefix) + promised > self.context:
+        promised = sum(s.cells for s in self.running.values()) + waiting.cells + self._multiple
+        if self.running and len(waiting.prefix) + promised > self._context:
             return False
+        seat = self._free.pop()
         llama.llama_memory_seq_cp(self._memory, _PREFIX, seat, -1, -1)
+        self.running[seat] = waiting
         return True
 
-    def _bury(self, seat: int, sequence: _Sequence) -> None:
-        """Empty a seat, but keep its cells from being used again until all move together."""
-        begin = len(sequence.prefix)
-        llama.llama_memory_seq_cp(self._memory, seat, self._grave, begin, -1)
-        llama.llama_memory_seq_rm(self._memory, seat, -1, -1)
-        self._dead += sequence.position - begin
+    def step(self, threads: int) -> None:
+        """One call of the model: what is pending of each text, as far as the batch goes."""
+        llama.llama_set_n_threads(self.handle, threads, threads)
+        read = sum(s.position - len(s.prefix) for s in self.running.values())
+        used = len(self._prefix or ()) + read + self._dead
+        if self._dead > _DEAD or used + self._step_size > self._context:
+            self._compact()
+        batch: list[tuple[int, int, int, bool]] = []
+        chosen_at = []
+        for seat, sequence in self.running.items():
+            tokens = sequence.take(self._step_size - len(batch))
+            complete = not sequence.pending and bool(tokens)
+            for index, token in enumerate(tokens):
+                wants_logits = complete and index == len(tokens) - 1
+                batch.append((token, sequence.position - len(tokens) + index, seat, wants_logits))
+            if complete:
+                chosen_at.append((sequence, len(batch) - 1))
+        while len(batch) % self._multiple:
+            batch.append((0, self._padded, self._padding, False))
+            self._padded += 1
+            self._dead += 1
+        self._decode(batch)
+        for sequence, index in chosen_at:
+            pointer = llama.llama_get_logits_ith(self.handle, index)
+            sequence.choose(np.ctypeslib.as_array(pointer, (self._vocabulary,)))
 
-    def _compact(self, running: dict[int, _Sequence]) -> None:
+    def ended(self) -> list[_Sequence]:
+        """Texts that are done, whose seats are free again."""
+        done = [seat for seat, sequence in self.running.items() if sequence.done]
+        ended = [self.running.pop(seat) for seat in done]
+        for seat, sequence in zip(done, ended, strict=True):
+            # its cells must not be used again until all move together
+            begin = len(sequence.prefix)
+            llama.llama_memory_seq_cp(self._memory, seat, self._grave, begin, -1)
+            llama.llama_memory_seq_rm(self._memory, seat, -1, -1)
+            self._dead += sequence.position - begin
+            self._free.append(seat)
+        return ended
+
+    def clear(self) -> None:
+        """Forget all texts, done or not."""
+        self._free += self.running
+        self.running.clear()
+        self._compact()
+
+    def _compact(self) -> None:
         """Free the cells of ended texts, and move those of running ones together.
 
         Attention sums in the order of cells, so a text's cells have to lie in its own order
         always: one that is freed in between would be given to a running text.
         """
         own = {}
-        for seat, sequence in running.items():
+        for seat, sequence in self.running.items():
             if sequence.position > len(sequence.prefix):
                 llama.llama_memory_seq_rm(self._memory, seat, 0, len(sequence.prefix))
                 own[seat] = self._state(seat)
         for seat in range(_PREFIX + 1, self._grave + 1):
             llama.llama_memory_seq_rm(self._memory, seat, -1, -1)
-        for seat in running:
+        for seat in self.running:
             if seat in own and not self._restore(own[seat], seat):
                 raise RuntimeError("llama.cpp lost a running text; fix: a larger context")
             llama.llama_memory_seq_cp(self._memory, _PREFIX, seat, -1, -1)
         self._dead = self._padded = 0
 
     def _state(self, seat: int) -> Any:
-        size = llama.llama_state_seq_get_size(self._handle, seat)
+        size = llama.llama_state_seq_get_size(self.handle, seat)
         state = (ctypes.c_uint8 * size)()
-        llama.llama_state_seq_get_data(self._handle, state, size, seat)
+        llama.llama_state_seq_get_data(self.handle, state, size, seat)
         return state
 
     def _restore(self, state: Any, seat: int) -> bool:
-        found = llama.llama_state_seq_set_data(self._handle, state, len(state), seat)
+        found = llama.llama_state_seq_set_data(self.handle, state, len(state), seat)
         return bool(found == len(state))
 
     def _read_prefix(self, prefix: tuple[int, ...]) -> None:
@@ -289,33 +376,8 @@ class LlamaCppEngine:
             states.save(key, memoryview(self._state(_PREFIX)).cast("B"))
         self._prefix = prefix
 
-    def _step(self, running: dict[int, _Sequence]) -> None:
-        """One call of the model: what is pending of each text, as far as the batch goes."""
-        read = sum(s.position - len(s.prefix) for s in running.values())
-        used = len(self._prefix or ()) + read + self._dead
-        if self._dead > _DEAD or used + self._step_size > self.context:
-            self._compact(running)
-        batch: list[tuple[int, int, int, bool]] = []
-        chosen_at = []
-        for seat, sequence in running.items():
-            tokens = sequence.take(self._step_size - len(batch))
-            complete = not sequence.pending and bool(tokens)
-            for index, token in enumerate(tokens):
-                wants_logits = complete and index == len(tokens) - 1
-                batch.append((token, sequence.position - len(tokens) + index, seat, wants_logits))
-            if complete:
-                chosen_at.append((sequence, len(batch) - 1))
-        while len(batch) % self._multiple:
-            batch.append((0, self._padded, self._padding, False))
-            self._padded += 1
-            self._dead += 1
-        self._decode(batch)
-        for sequence, index in chosen_at:
-            pointer = llama.llama_get_logits_ith(self._handle, index)
-            sequence.choose(np.ctypeslib.as_array(pointer, (self._vocabulary,)))
-
     def _decode(self, entries: list[tuple[int, int, int, bool]]) -> None:
-        if result := llama.llama_decode(self._handle, self._batch.of(entries)):
+        if result := llama.llama_decode(self.handle, self._batch.of(entries)):
             self._prefix = None
             raise RuntimeError(
                 f"llama.cpp could not go on (code {result}); fix: shorter texts, or a larger context"

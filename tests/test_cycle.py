@@ -211,6 +211,32 @@ def test_quantized(fitted, dev, folder):
     assert minisift.load(folder / "q.gguf").evaluate(dev).f1 > 0.3
 
 
+def test_exact_whatever_runs_beside_it(fitted, dev, folder):
+    """In a quantized file: one by one, together in two lanes, on one core."""
+    fitted.export(folder / "q8.gguf", quantization="q8_0", verify_on=dev[:2])
+    labeler = minisift.load(folder / "q8.gguf", threads=2)
+    together = labeler.predict(dev * 2)
+    assert together == [labeler.predict(example) for example in dev] * 2
+    labeler.close()
+    assert together[: len(dev)] == minisift.load(folder / "q8.gguf", threads=1).predict(dev)
+
+
+def test_an_interrupted_stream_leaves_nothing_behind(exported, dev):
+    _, labeler = exported
+    wanted = labeler.predict(dev)
+
+    def source():
+        yield from dev[:5]
+        raise OSError("the source broke")
+
+    with pytest.raises(OSError, match="broke"):
+        labeler.predict(source())
+    stream = labeler.stream(dev)
+    next(stream)
+    stream.close()
+    assert labeler.predict(dev) == wanted
+
+
 def test_without_torch(exported, folder):
     code = (
         "import sys\n"
@@ -275,8 +301,12 @@ def test_one_stream_at_a_time(exported, dev):
 
 def test_a_closed_labeler_says_so(folder, exported):
     labeler = minisift.load(folder / "notes.gguf")
+    stream = labeler.stream(["Tom."] * 99)
+    next(stream)
     labeler.close()
     labeler.close()
+    with pytest.raises(RuntimeError, match="load it again"):
+        list(stream)
     with pytest.raises(RuntimeError, match="load it again"):
         labeler.predict("Tom.")
 

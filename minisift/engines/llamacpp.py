@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import weakref
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cache
@@ -174,41 +175,39 @@ class LlamaCppEngine:
                 "or load the file a second time"
             )
         most = min(at_once or self._sequences, self._sequences)
-        waiting: _Sequence | None = None
-        source = enumerate(prompts)
+        count = min(self._most_lanes, most)
+        feed = _Feed((_Sequence(p, i, self.context) for i, p in enumerate(prompts)), count)
         finished: dict[int, Completion] = {}
         given = 0
         self._busy = True
-        pool = ThreadPoolExecutor(self._most_lanes)
+        pool = ThreadPoolExecutor(count)
         try:
             while True:
                 if not self._model:
                     raise RuntimeError("this labeler is closed; fix: load it again")
-                idle = [lane for lane in self._lanes if lane not in self._steps.values()]
-                while waiting := waiting or self._next(source):
-                    if waiting.done:  # a text without words has but one answer
-                        finished[waiting.number] = waiting.completion
-                    elif not self._seat(waiting, idle, most):
-                        break
-                    waiting = None
-                starting = [lane for lane in idle if lane.running]
-                if len(starting) == 1 and not self._steps:
+                stepping = list(self._steps.values())
+                for number in range(count):
+                    if number == len(self._lanes) and feed.peek(number):
+                        self._add_lane()
+                    if number < len(self._lanes) and self._lanes[number] not in stepping:
+                        finished.update(feed.fill(self._lanes[number], number, -(-most // count)))
+                starting = [lane for lane in self._lanes if lane.running and lane not in stepping]
+                if len(starting) == 1 and not stepping:
                     starting[0].step(self._threads)  # a thread of its own would only cost
                     stepped = starting
                 else:
-                    share = self._threads // max(1, len(self._steps) + len(starting))
+                    share = self._threads // max(1, len(stepping) + len(starting))
                     self._steps.update({pool.submit(lane.step, share): lane for lane in starting})
                     done = wait(self._steps, return_when=FIRST_COMPLETED).done
                     stepped = [self._steps.pop(step) for step in done]
                     for step in done:
                         step.result()
                 for lane in stepped:
-                    for sequence in lane.ended():
-                        finished[sequence.number] = sequence.completion
+                    finished.update((s.number, s.completion) for s in lane.ended())
                 while given in finished:
                     yield finished.pop(given)
                     given += 1
-                if not waiting and not any(lane.running for lane in self._lanes):
+                if not stepped:
                     return
         finally:
             pool.shutdown()
@@ -217,26 +216,30 @@ class LlamaCppEngine:
             for lane in self._lanes if self._model else ():
                 lane.clear()
 
-    def _next(self, source: Iterator[tuple[int, Prompt]]) -> _Sequence | None:
-        number, prompt = next(source, (0, None))
-        if prompt is None:
-            return None
-        if len(prompt.prefix) + len(prompt.ids) >= self.context:
-            raise ValueError(
-                f"a prompt of {len(prompt.prefix) + len(prompt.ids)} tokens does not fit a context "
-                f"of {self.context}; fix: cut the text, or on_long='window'"
-            )
-        return _Sequence(prompt, number, self.context)
 
-    def _seat(self, waiting: _Sequence, idle: list[_Lane], most: int) -> bool:
-        """Let a text run in the idle lane that has most room, if there is one."""
-        running = sum(len(lane.running) for lane in self._lanes)
-        if running >= most:
-            return False
-        if len(self._lanes) < self._most_lanes and running:
-            self._add_lane()
-            idle.append(self._lanes[-1])
-        return any(lane.enter(waiting) for lane in sorted(idle, key=lambda lane: len(lane.running)))
+class _Feed:
+    """Texts dealt to the lanes in turn, so that no lane's work depends on another's pace."""
+
+    def __init__(self, source: Iterator[_Sequence], lanes: int) -> None:
+        self._source = source
+        self._dealt: list[deque[_Sequence]] = [deque() for _ in range(lanes)]
+
+    def peek(self, lane: int) -> _Sequence | None:
+        """The next text of a lane."""
+        while not self._dealt[lane] and (text := next(self._source, None)):
+            self._dealt[text.number % len(self._dealt)].append(text)
+        return self._dealt[lane][0] if self._dealt[lane] else None
+
+    def fill(self, lane: _Lane, number: int, most: int) -> dict[int, Completion]:
+        """Let a lane's next texts run in it, and give those that have but one answer."""
+        finished = {}
+        while len(lane.running) < most and (text := self.peek(number)):
+            if text.done:  # no words
+                finished[text.number] = text.completion
+            elif not lane.enter(text):
+                break
+            self._dealt[number].popleft()
+        return finished
 
 
 class _Lane:
@@ -416,6 +419,12 @@ class _Sequence(Running):
     """A running text, with its place in the order and in the context."""
 
     def __init__(self, prompt: Prompt, number: int, context: int) -> None:
+        size = len(prompt.prefix) + len(prompt.ids)
+        if size >= context:
+            raise ValueError(
+                f"a prompt of {size} tokens does not fit a context of {context}; fix: cut the text, "
+                "or on_long='window'"
+            )
         super().__init__(prompt, context)
         self.number = number
         self.prefix = prompt.prefix

@@ -33,6 +33,8 @@ _SCARCE = 64
 """Tokens of a text that a context has to have room for beside the demonstrations."""
 _HEARD = 8
 """Texts that a model reads before it is quantized."""
+_READ = 2048
+"""Tokens of each of them, demonstrations included, at most."""
 
 
 @dataclass(frozen=True)
@@ -303,7 +305,7 @@ class Labeler:
             exported.close()
             return compare(texts, self.predict(texts), found)
 
-        shown = [[*self._prefix, *self._renderer.text(text)] for text in texts[:_HEARD]]
+        shown = [[*self._prefix, *self._renderer.text(text)][:_READ] for text in texts[:_HEARD]]
         report = export_gguf(
             self._model,
             self.description,

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from minisift.export.balance import GATED, balance  # noqa: E402
+from minisift.export.balance import GATED, UNCHANGED, balance  # noqa: E402
 
 SIZE, HEADS, KV_HEADS, HEAD, INNER = 64, 4, 2, 32, 96
 
@@ -96,3 +96,10 @@ def test_silent_channels_do_no_harm():
     change = balance(weights.items(), heard, GATED, HEAD)
     balanced = {name: change(name, tensor) for name, tensor in weights.items()}
     assert torch.allclose(run(balanced, inputs)[0], wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_a_few_tokens_tell_nothing():
+    pytest.importorskip("gguf")
+    from minisift.export.convert import balance_for
+
+    assert balance_for(None, None, [[1, 2, 3]]) is UNCHANGED

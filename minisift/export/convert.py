@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,11 @@ from minisift.export.balance import GATED, UNCHANGED, Balance, Groups, balance, 
 from minisift.export.merge import merged_tensors, plain_model
 from minisift.models import Source
 
+logger = logging.getLogger(__name__)
+
 Tensor = Any
+_ENOUGH = 100
+"""Tokens by which channels are balanced, at least."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,11 @@ def _tensors(model: Any, family: Family) -> Iterator[tuple[str, Tensor]]:
 def balance_for(model: Any, base: Path, prompts: Sequence[Sequence[int]]) -> Balance:
     """What makes the model lose less when it is quantized, from prompts (token ids) that it reads.
 
-    base: the GGUF file that it came from.
+    base: the GGUF file that it came from. Too few tokens to tell loud channels change nothing.
     """
+    if sum(map(len, prompts)) < _ENOUGH:
+        logger.info("Too little text to balance channels by; fix: give verify_on more examples.")
+        return UNCHANGED
     family = _family(base)
     config = model.config.get_text_config()
     names = gguf.get_tensor_name_map(family.arch, config.num_hidden_layers)

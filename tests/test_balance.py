@@ -98,6 +98,15 @@ def test_silent_channels_do_no_harm():
     assert torch.allclose(run(balanced, inputs)[0], wanted, rtol=1e-4, atol=1e-3)
 
 
+def test_biases_are_scaled_with_their_rows():
+    weights = block(2)
+    _, heard = run(weights, torch.randn(20, SIZE))
+    plain = balance(weights.items(), heard, GATED, HEAD)
+    change = balance({**weights, "blk.0.attn_v.bias": torch.ones(64)}.items(), heard, GATED, HEAD)
+    factors = plain.made["blk.0.attn_v"]
+    assert torch.allclose(change("blk.0.attn_v.bias", torch.ones(64)), 1 / factors)
+
+
 def test_a_few_tokens_tell_nothing():
     pytest.importorskip("gguf")
     from minisift.export.convert import balance_for

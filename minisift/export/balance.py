@@ -64,7 +64,7 @@ def balance(
     for name, tensor in tensors:
         stem = name.rpartition(".")[0]
         made_by[stem] = len(tensor)
-        if stem in heard:
+        if stem in heard and tensor.ndim > 1:
             weights[stem] = tensor.square().sum(0)
     taken: dict[str, torch.Tensor] = {}
     made: dict[str, torch.Tensor] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -87,8 +87,10 @@ def fit(
         "training": trained,
     }
     base = {"model": source.name, "fingerprint": source.fingerprint, "quantize": quantized}
-    engine = TransformersEngine(models.settle(network), tokenizer)
-    labeler = _labeler(renderer, examples, demonstrations, base, made, engine, network)
+    models.settle(network)
+    longest = models.longest_input(source)
+    engine = TransformersEngine(lambda: network, tokenizer, longest)
+    labeler = _labeler(renderer, examples, demonstrations, base, made, engine, lambda: network)
     if dev is not None:
         report = labeler.calibrate(dev, progress=True)
         logger.info(
@@ -128,24 +130,28 @@ def prompt(
 
     source = models.resolve(model)
     engine: Engine
+    get_model: Callable[[], Any] | None
     if os.fspath(model).endswith(".gguf") and template == "plain":
         from minisift.engines.llamacpp import LlamaCppEngine
 
-        network = None
+        get_model = None
         engine = LlamaCppEngine(source.name)
     else:
         from minisift.engines.transformers import TransformersEngine
         from minisift.tokenizer import load_tokenizer
 
         network, quantize = models.load_base(source, quantize)
-        engine = TransformersEngine(models.settle(network), load_tokenizer(source.weights))
+        models.settle(network)
+        tokenizer = load_tokenizer(source.weights)
+        get_model = lambda: network  # noqa: E731
+        engine = TransformersEngine(get_model, tokenizer, models.longest_input(source))
     renderer = Renderer(
         task, _template(template, engine.tokenizer, task.instruction), engine.tokenizer
     )
     demonstrations = _demonstrations(renderer, examples, shots, seed, engine.context // 2)
     base = {"model": source.name, "fingerprint": source.fingerprint, "quantize": quantize}
     made = {"shots": shots, "seed": seed}
-    return _labeler(renderer, examples, demonstrations, base, made, engine, network)
+    return _labeler(renderer, examples, demonstrations, base, made, engine, get_model)
 
 
 def _template(kind: str, tokenizer: Tokenizer, instruction: str) -> Template:
@@ -166,7 +172,7 @@ def _labeler(
     base: dict[str, Any],
     made: dict[str, Any],
     engine: Engine,
-    network: Any,
+    model: Callable[[], Any] | None,
 ) -> Labeler:
     made["versions"] = versions()
     prefix = checksum(renderer.prefix(demonstrations))
@@ -179,7 +185,7 @@ def _labeler(
         window=_window(renderer, examples),
         made=made,
     )
-    return Labeler(description, engine, network)
+    return Labeler(description, engine, model)
 
 
 def _window(renderer: Renderer, examples: Sequence[Example]) -> tuple[int, int]:
@@ -211,7 +217,7 @@ def _check_export(source: Source) -> None:
     try:
         check_base(source)
     except ValueError as error:
-        logger.warning("The labeler will work through transformers only: %s.", error)
+        logger.warning("The labeler will have no GGUF file: %s.", error)
 
 
 def _check_labels(task: Task, dev: Sequence[Example]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
+import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -27,14 +29,11 @@ from minisift.windows import Window, stitch, unshift, windows
 
 logger = logging.getLogger(__name__)
 
+ADAPTER = "adapter_config.json"
 OnLong = Literal["window", "error"]
 Threshold = float | Mapping[str, float]
 _SCARCE = 64
 """Tokens of a text that a context has to have room for beside the demonstrations."""
-_HEARD = 8
-"""Texts that a model reads before it is quantized."""
-_READ = 2048
-"""Tokens of each of them, demonstrations included, at most."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +51,25 @@ class Labeler:
 
     Made by `fit`, `prompt` and `load`. `description` tells its labels, demonstrations and how
     it was made; `counts` what its last call to `predict` or `evaluate` had to leave out.
+
+    model: gives the model of transformers, where it is one; folder: where its adapter lies.
     """
 
-    def __init__(self, description: Description, engine: Engine, model: Any = None) -> None:
+    def __init__(
+        self,
+        description: Description,
+        engine: Engine,
+        model: Callable[[], Any] | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self.description = description
         self.counts: Counter[str] = Counter()
         self._engine = engine
         self._model = model
-        self._renderer = Renderer(description.task, description.template, engine.tokenizer)
+        self._folder = folder
+        self.renderer = Renderer(description.task, description.template, engine.tokenizer)
         self._vocabulary = Vocabulary(engine.tokenizer, description.task.names)
-        self._prefix = tuple(self._renderer.prefix(description.demonstrations))
+        self._prefix = tuple(self.renderer.prefix(description.demonstrations))
         found = checksum(self._prefix)
         if found != description.prefix:
             raise DescriptionError(
@@ -237,18 +245,18 @@ class Labeler:
 
     def _prompt(self, example: Example) -> Prompt:
         language = Language(self._vocabulary, response.target_of(example))
-        ids = self._renderer.text(example)
+        ids = self.renderer.text(example)
         reserve = min(language.longest_answer(), self._engine.context // 4)
         shown = self.description.demonstrations
         allowed = without(shown, example)
         fits = len(self._prefix) + len(ids) + reserve <= self._engine.context
         if fits and len(allowed) == len(shown):
             return Prompt(self._prefix, ids, language)
-        kept = self._renderer.fitting(allowed, example, self._engine.context, reserve)
+        kept = self.renderer.fitting(allowed, example, self._engine.context, reserve)
         if left := len(allowed) - len(kept):
             self.counts["texts with demonstrations dropped to fit the context"] += 1
             self.counts["demonstrations dropped"] += left
-        return Prompt(tuple(self._renderer.prefix(kept)), ids, language)
+        return Prompt(tuple(self.renderer.prefix(kept)), ids, language)
 
     def _lines(
         self, example: Example, completion: Completion
@@ -265,63 +273,86 @@ class Labeler:
                 first = index + 1
         return spans, lines[: len(spans)]
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the adapter folder: LoRA weights, if any, and labeler.json. Whole or not at all."""
+    def model(self) -> Any:
+        """The model of transformers, its adapter included. Raises ValueError for a GGUF file's."""
         if self._model is None:
-            raise ValueError("this labeler comes from a GGUF file; fix: copy that file")
+            raise ValueError("this labeler comes from a GGUF file already; fix: copy that file")
+        return self._model()
+
+    def adapter_folder(self, scratch: Path) -> Path | None:
+        """Where the adapter lies; one that was never saved is written to `scratch`."""
+        if self._folder is None and hasattr(self.model(), "peft_config"):
+            self.model().save_pretrained(scratch)
+            return scratch
+        if self._folder is not None and (self._folder / ADAPTER).is_file():
+            return self._folder
+        return None
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the adapter folder: LoRA weights, if any, labeler.json and a model card.
+
+        Whole or not at all.
+        """
         check_folder(folder)
         with whole(folder) as draft:
             draft.mkdir()
-            if hasattr(self._model, "peft_config"):
-                self._model.save_pretrained(draft)
+            adapter = self.adapter_folder(draft)
+            if adapter not in (None, draft):
+                for name in (ADAPTER, "adapter_model.safetensors"):
+                    shutil.copy(adapter / name, draft / name)
             (draft / FILE).write_text(self.description.to_json(), encoding="utf-8")
 
     def export(
         self,
         path: str | os.PathLike[str],
         *,
+        format: Literal["gguf", "lora", "hf"] = "gguf",
         quantization: str = "q8_0",
         verify_on: Any = None,
+        verify: bool = True,
+        tolerance: float = 0.5,
+        merge_into: Literal["quantized", "original"] = "quantized",
+        converter: str | os.PathLike[str] | None = None,
     ) -> dict[str, Any]:
-        """Write the labeler as one GGUF file for llama.cpp and check that it answers alike.
+        """Write the labeler as one file for llama.cpp, checked against this labeler.
 
-        The adapter is merged into the weights, which are then quantized by llama.cpp ("f16",
-        "q8_0", "q4_0", "q4_k_m", ...), their channels scaled beforehand so that less is lost;
-        the description travels inside. `verify_on` are
-        examples (a list, or what `read` takes) whose spans are compared; by default the
-        demonstrations' texts. Loading the file for that checks that both tokenizers give the
-        same prompt. Returns the comparison. The file appears whole or not at all.
+        format: "gguf" is the whole labeler in one file; "lora" its adapter alone, to load with
+        `load(base, adapter=...)`; "hf" a merged Hugging Face folder. quantization: any type of
+        llama.cpp's quantizer ("f16", "q8_0", "q4_k_m", ...); "auto" takes the smallest whose F1
+        on `verify_on` is within the tolerance.
+
+        verify_on: examples (a list, or what `read` takes), by default the demonstrations. Their
+        spans, F1, token ids and, before quantization, logits are compared; what the labeler says
+        to some of them also shows which channels to scale so that quantizing loses less. Beyond
+        `tolerance` points of F1, and what chance explains, VerificationError is raised and no
+        file left. verify=False does none of this, and never holds more than a tensor in memory.
+
+        merge_into: the 4-bit weights that the adapter was trained on, or the original ones.
+        converter: llama.cpp's convert_hf_to_gguf.py, for models that minisift does not write.
+
+        Returns the path, sizes and what was compared, which also lies in the file.
         """
-        from minisift.export import export_gguf
-        from minisift.export.verify import compare
+        from minisift.export import Export, export_folder, export_gguf, export_lora
 
         if self._model is None:
             raise ValueError("this labeler comes from a GGUF file already; fix: copy that file")
-        texts = as_examples(verify_on) if verify_on is not None else self.description.demonstrations
-
-        def verify(draft: Path) -> dict[str, Any]:
-            exported = load(draft)
-            found = exported.predict(texts)
-            exported.close()
-            return compare(texts, self.predict(texts), found)
-
-        shown = [[*self._prefix, *self._renderer.text(text)][:_READ] for text in texts[:_HEARD]]
-        report = export_gguf(
-            self._model,
-            self.description,
-            Path(path),
+        if format not in ("gguf", "lora", "hf"):
+            raise ValueError(f"format={format!r}; fix: 'gguf', 'lora' or 'hf'")
+        path = Path(path)
+        if format == "lora":
+            return export_lora(self, path)
+        examples = (
+            as_examples(verify_on) if verify_on is not None else self.description.demonstrations
+        )
+        how = Export(
             quantization,
-            shown or [self._prefix],
             verify,
+            tolerance,
+            merge_into,
+            None if converter is None else Path(converter),
+            examples,
         )
-        logger.info(
-            "%s: %.0f MB, the same spans on %d of %d texts.",
-            path,
-            report["bytes"] / 1e6,
-            report["same_spans"],
-            report["texts"],
-        )
-        return report
+        return export_folder(self, path, how) if format == "hf" else export_gguf(self, path, how)
 
     def close(self) -> None:
         """Free what the engine holds; the labeler cannot be used afterwards."""
@@ -369,8 +400,10 @@ def versions() -> dict[str, str]:
 def load(path: str | os.PathLike[str], **options: Any) -> Labeler:
     """A labeler from a GGUF file (llama.cpp, without torch) or an adapter folder (transformers).
 
-    options for a GGUF file: context, threads, sequences; for a folder: batch_size, and base,
-    where the base model lies now. Needs no network for bundled and local base models. Raises DescriptionError for a file of another
+    options for a GGUF file: context, threads, sequences, n_gpu_layers; and, for the GGUF file of a
+    base model, adapter: a LoRA adapter that `Labeler.export` wrote. For a folder: batch_size, and
+    base, where the base model lies now; its weights are loaded when they are first needed. Needs
+    no network for bundled and local base models. Raises DescriptionError for a file of another
     version, a changed base model or a damaged description.
     """
     path = Path(path)
@@ -385,8 +418,8 @@ def _load_gguf(path: Path, **options: Any) -> Labeler:
     text = engine.metadata(KEY)
     if text is None:
         raise DescriptionError(
-            f"{path}: a GGUF file, but not a minisift labeler (no {KEY}); fix: make one with "
-            "Labeler.export, or use minisift.prompt"
+            f"{options.get('adapter', path)}: a GGUF file, but not a minisift labeler (no {KEY}); "
+            "fix: make one with Labeler.export, or use minisift.prompt"
         )
     return Labeler(Description.from_json(text, str(path)), engine)
 
@@ -399,20 +432,27 @@ def _load_folder(folder: Path, base: str | None = None, **options: Any) -> Label
     description = Description.from_json(
         (folder / FILE).read_text(encoding="utf-8"), str(folder / FILE)
     )
+    from minisift import models
     from minisift.engines.transformers import TransformersEngine
-    from minisift.models import load_adapter, load_base, resolve, settle
     from minisift.tokenizer import load_tokenizer
 
     made_on = description.base
-    source = resolve(base or made_on["model"])
+    source = models.resolve(base or made_on["model"])
     if source.fingerprint != made_on["fingerprint"] and not source.fingerprint.startswith("hub:"):
         raise DescriptionError(
             f"{folder}: made on {made_on['model']} with fingerprint {made_on['fingerprint'][:20]}, "
             f"{source.name} has {source.fingerprint[:20]}; fix: install that base model, or say "
             "where it is with base="
         )
-    model, _ = load_base(source, made_on["quantize"])
-    if (folder / "adapter_config.json").is_file():
-        model = load_adapter(model, folder)
-    engine = TransformersEngine(settle(model), load_tokenizer(source.weights), **options)
-    return Labeler(description, engine, model)
+
+    @cache
+    def model() -> Any:
+        network, _ = models.load_base(source, made_on["quantize"])
+        if (folder / ADAPTER).is_file():
+            network = models.load_adapter(network, folder)
+        return models.settle(network)
+
+    description = replace(description, base={**made_on, "model": source.name})
+    tokenizer = load_tokenizer(source.weights)
+    engine = TransformersEngine(model, tokenizer, models.longest_input(source), **options)
+    return Labeler(description, engine, model, folder)

@@ -195,6 +195,14 @@ def load_base(source: Source, quantize: str | None) -> tuple[Any, str | None]:
     return model.eval(), quantize
 
 
+def longest_input(source: Source) -> int | None:
+    """Tokens that a model takes by its configuration, if that says so."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(source.weights).get_text_config()
+    return getattr(config, "max_position_embeddings", None)
+
+
 def settle(model: Any) -> Any:
     """The model ready to label: on a CPU it computes in float32 from here on, adapter included.
 

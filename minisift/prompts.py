@@ -38,7 +38,7 @@ class Tokenizer:
         self.pieces = pieces
         self.bos = bos
         # SentencePiece: some put a space before any input, all take U+2581 for a space
-        self._adds_space = self.decode(tokenize("a", False)) == b" a"
+        self.adds_space = self.decode(tokenize("a", False)) == b" a"
         self._low_line: list[int] = []
         if self.decode(tokenize(_LOW_LINE, False)) != _LOW_LINE.encode():
             by_byte = {piece: i for i, piece in enumerate(pieces) if len(piece) == 1}
@@ -50,7 +50,7 @@ class Tokenizer:
         if self._low_line and _LOW_LINE in text:
             first, *rest = (self.encode(part, control=control) for part in text.split(_LOW_LINE))
             return first + [token for ids in rest for token in self._low_line + ids]
-        if not self._adds_space or not text:
+        if not self.adds_space or not text:
             return self._tokenize(text, control) if text else []
         # give it something else than the segment to put its space before
         return self._tokenize("\n" + text, control)[len(self._tokenize("\n", control)) :]

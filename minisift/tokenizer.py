@@ -55,6 +55,9 @@ class HFTokenizer(Tokenizer):
             )
         self.hf = hf
         backend = hf.backend_tokenizer
+        if backend.normalizer is not None and "NF" in type(backend.normalizer).__name__:
+            # text is copied as it is, and llama.cpp does not compose characters either
+            backend.normalizer = None
         backend.no_padding()
         backend.no_truncation()
         # llama.cpp takes tokens of these names for control tokens, whatever the model says

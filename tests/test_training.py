@@ -103,7 +103,7 @@ def test_ragged_batches_compute_what_single_texts_do(kind):
             layer_types=["sliding_attention", "full_attention", "sliding_attention"],
         )
         model = Gemma3ForCausalLM(config).eval()
-    engine = TransformersEngine(model, None)
+    engine = TransformersEngine(lambda: model, None, None)
     turns = [[[1, 2, 3], [4, 5, 6, 7, 8, 9]], [[10], [11, 12, 13]], [[14, 15, 16, 17], [18]]]
     cache, positions = DynamicCache(), torch.zeros((2, 0), dtype=torch.long)
     with torch.inference_mode():

@@ -90,13 +90,29 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     return _tokenizer(llama.llama_model_get_vocab(model))
 
 
+def _adapter(model: Any, path: Path) -> Any:
+    """A LoRA adapter for a model, freed with it."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such file; fix: give the path of an adapter's GGUF file"
+        )
+    adapter = llama.llama_adapter_lora_init(model, os.fsencode(path))
+    if not adapter:
+        raise ValueError(
+            f"{path}: llama.cpp cannot load it on this model; fix: the GGUF file of the base model "
+            "that the adapter was trained on"
+        )
+    return adapter
+
+
 class LlamaCppEngine:
     """A GGUF model under llama.cpp. `close` frees it. Raises ValueError, MemoryError.
 
     Small models run in two lanes on a CPU, each with texts and half of the cores of its own: work
     that is cut among all cores leaves them waiting for each other.
 
-    context: tokens for the prefix and all texts that run in a lane; None for what the model
+    adapter: a LoRA adapter's GGUF file, computed on top of the model. Models of the same file share
+    its memory. context: tokens for the prefix and all texts that run in a lane; None for what the model
     allows, up to 8,192. threads: None for one a physical core. sequences: texts that run at once.
     n_gpu_layers: layers to compute on a GPU; "auto" for all where llama.cpp was built with
     Metal, CUDA or Vulkan, none elsewhere.
@@ -106,6 +122,7 @@ class LlamaCppEngine:
         self,
         path: str | os.PathLike[str],
         *,
+        adapter: str | os.PathLike[str] | None = None,
         context: int | None = None,
         threads: int | None = None,
         sequences: int = 32,
@@ -128,6 +145,11 @@ class LlamaCppEngine:
             raise ValueError(f"{path}: llama.cpp cannot load it; fix: export or copy it again")
         # run by close, at the latest when the engine is garbage; the latest goes first
         self._frees = [weakref.finalize(self, llama.llama_model_free, self._model)]
+        self._files = [self._path]
+        self._adapter: Any = None
+        if adapter is not None:
+            self._files.append(Path(adapter))
+            self._adapter = _adapter(self._model, Path(adapter))
         vocab = llama.llama_model_get_vocab(self._model)
         self.context = context or min(_CONTEXT, llama.llama_model_n_ctx_train(self._model))
         self._threads = threads or cores()
@@ -143,13 +165,16 @@ class LlamaCppEngine:
             started.result()
 
     def metadata(self, key: str) -> str | None:
-        """A string that the file holds under a key."""
+        """A string that the adapter's file holds under a key, or the model's if there is none."""
         name = key.encode()
-        length = llama.llama_model_meta_val_str(self._model, name, None, 0)
+        reading, held = llama.llama_model_meta_val_str, self._model
+        if self._adapter:
+            reading, held = llama.llama_adapter_meta_val_str, self._adapter
+        length = reading(held, name, None, 0)
         if length < 0:
             return None
         buffer = ctypes.create_string_buffer(length + 1)
-        llama.llama_model_meta_val_str(self._model, name, buffer, len(buffer))
+        reading(held, name, buffer, len(buffer))
         return buffer.value.decode()
 
     def close(self) -> None:
@@ -161,7 +186,10 @@ class LlamaCppEngine:
 
     def _add_lane(self) -> None:
         seats = -(-self._sequences // self._most_lanes)
-        lane = _Lane(self._model, self._path, self.context, seats, self._threads, self._gpu_layers)
+        lane = _Lane(self._model, self._files, self.context, seats, self._threads, self._gpu_layers)
+        if self._adapter:
+            adapters = (llama.llama_adapter_lora_p_ctypes._type_ * 1)(self._adapter)
+            llama.llama_set_adapters_lora(lane.handle, adapters, 1, (ctypes.c_float * 1)(1.0))
         self._frees.append(weakref.finalize(self, llama.llama_free, lane.handle))
         self._lanes.append(lane)
 
@@ -246,10 +274,10 @@ class _Lane:
     """A context of llama.cpp and the texts that run in it, over one prefix."""
 
     def __init__(
-        self, model: Any, path: Path, context: int, seats: int, threads: int, gpu_layers: int
+        self, model: Any, files: list[Path], context: int, seats: int, threads: int, gpu_layers: int
     ) -> None:
         self.running: dict[int, _Sequence] = {}
-        self._path = path
+        self._files = files
         self._gpu_layers = gpu_layers
         self._context = context
         self._free = list(range(seats, _PREFIX, -1))
@@ -369,7 +397,7 @@ class _Lane:
         self._prefix = None
         llama.llama_memory_clear(self._memory, True)
         self._dead = self._padded = 0
-        key = states.key(self._path, prefix, [llama.__version__, self._gpu_layers])
+        key = states.key(self._files, prefix, [llama.__version__, self._gpu_layers])
         kept = states.load(key)
         if not kept or not self._restore((ctypes.c_uint8 * len(kept)).from_buffer(kept), _PREFIX):
             llama.llama_memory_clear(self._memory, True)

@@ -23,10 +23,11 @@ _KEPT = 16
 _DIGEST = hashlib.blake2b().digest_size
 
 
-def key(model: Path, prefix: Sequence[int], settings: Sequence[Any]) -> bytes:
-    """What a state belongs to: a model file as it is now, a prefix and what else shapes it."""
-    found = model.stat()
-    identity = [str(model.resolve()), found.st_size, found.st_mtime_ns, list(prefix), *settings]
+def key(files: Sequence[Path], prefix: Sequence[int], settings: Sequence[Any]) -> bytes:
+    """What a state belongs to: a model's files as they are now, a prefix and what else shapes it."""
+    stats = [(str(file.resolve()), file.stat()) for file in files]
+    identity = [[name, found.st_size, found.st_mtime_ns] for name, found in stats]
+    identity += [list(prefix), *settings]
     return json.dumps(identity).encode()
 
 

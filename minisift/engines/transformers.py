@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,16 +18,28 @@ _CONTEXT = 8192
 class TransformersEngine:
     """A causal LM of transformers with its tokenizer.
 
-    batch_size: texts that run at once.
+    model: gives the model, when it is needed. longest: tokens that it takes. batch_size: texts
+    that run at once.
     """
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, *, batch_size: int = 16) -> None:
-        self.model = model
+    def __init__(
+        self,
+        model: Callable[[], Any],
+        tokenizer: Tokenizer,
+        longest: int | None,
+        *,
+        batch_size: int = 16,
+    ) -> None:
+        self._get_model = model
         self.tokenizer = tokenizer
-        self.context = min(_CONTEXT, getattr(model.config, "max_position_embeddings", _CONTEXT))
+        self.context = min(_CONTEXT, longest or _CONTEXT)
         self._batch_size = batch_size
         self._prefix: tuple[int, ...] | None = None
         self._layers: list[tuple[Any, Any]] = []
+
+    @property
+    def model(self) -> Any:
+        return self._get_model()
 
     def complete(
         self, prompts: Iterable[Prompt], at_once: int | None = None

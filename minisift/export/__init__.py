@@ -1,48 +1,154 @@
-"""One GGUF file from a labeler: merge, convert, quantize, verify."""
+"""A labeler as a file: one GGUF, a LoRA adapter as GGUF, or a merged Hugging Face folder."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from minisift.description import Description
-from minisift.export.balance import UNCHANGED
-from minisift.export.convert import balance_for, check_base, write_gguf
-from minisift.export.quantize import file_type, is_quantized, quantize
+from minisift.data import Example
+from minisift.description import KEY
+from minisift.export.convert import Converter, check_base
+from minisift.export.folder import convert_by_script, write_folder
+from minisift.export.merge import MergeInto
+from minisift.export.quantize import AUTO, file_type, is_quantized, quantize
+from minisift.export.verify import RESERVED, Check, Verification, keep
+from minisift.export.writing import copied, write_gguf
 from minisift.files import whole
-from minisift.models import resolve
+from minisift.models import Source, resolve
+
+if TYPE_CHECKING:
+    from minisift.labeler import Labeler
 
 logger = logging.getLogger(__name__)
 
+_HEARD = 8
+"""Texts that a model reads before it is quantized."""
+_READ = 2048
+"""Tokens of each of them, demonstrations included, at most."""
 
-def export_gguf(
-    model: Any,
-    description: Description,
-    path: Path,
-    quantization: str,
-    prompts: Sequence[Sequence[int]],
-    verify: Callable[[Path], dict[str, Any]],
-) -> dict[str, Any]:
-    """Write a transformers model and its labeler's description to `path`, if `verify` passes.
 
-    prompts: token ids as the model will read them, for quantizing to lose less.
-    `verify` gets the finished file under another name and returns what it found, which is
-    returned with the file's path, quantization and size; if it raises, no file is left.
-    """
+@dataclass(frozen=True)
+class Export:
+    """How a labeler becomes a GGUF file; see `Labeler.export`."""
+
+    quantization: str = "q8_0"
+    verify: bool = True
+    tolerance: float = 0.5
+    merge_into: MergeInto = "quantized"
+    converter: Path | None = None
+    examples: Sequence[Example] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.quantization != "auto":
+            file_type(self.quantization)
+        elif not self.verify or not any(example.spans for example in self.examples):
+            raise ValueError(
+                "quantization='auto' compares scores; fix: give labelled examples as verify_on"
+            )
+        if self.merge_into not in ("quantized", "original"):
+            raise ValueError(f"merge_into={self.merge_into!r}; fix: 'quantized' or 'original'")
+        if self.converter is not None and not self.converter.is_file():
+            raise FileNotFoundError(
+                f"converter {self.converter}: no such file; fix: the path of llama.cpp's "
+                "convert_hf_to_gguf.py"
+            )
+
+
+def export_gguf(labeler: Labeler, path: Path, how: Export) -> dict[str, Any]:
+    """Merge, convert, quantize, verify. The file appears only if it answers as the labeler does."""
     if path.is_dir():
         raise IsADirectoryError(f"{path}: a folder; fix: give a file name such as ner.gguf")
-    wanted = file_type(quantization)
-    base = check_base(resolve(description.base["model"]))
+    source = resolve(labeler.description.base["model"])
+    if how.converter is None:
+        check_base(source)
     with whole(path) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as scratch:
-        logger.info("Merging the adapter and writing %s as %s.", path.name, quantization)
-        merged = Path(scratch) / "merged.gguf"
-        change = balance_for(model, base, prompts) if is_quantized(wanted) else UNCHANGED
-        write_gguf(model, base, description, merged, change)
-        quantize(merged, draft, wanted)
-        merged.unlink()
-        size = draft.stat().st_size
-        found = verify(draft)
-    return {"path": str(path), "quantization": quantization, "bytes": size, **found}
+        logger.info("Merging the adapter and writing %s as %s.", path.name, how.quantization)
+        merged = _merged(labeler, source, how, Path(scratch))
+        check = Check(labeler, how.examples, how.tolerance) if how.verify else None
+        found = check.logits(merged) if check else {}
+        if check and how.merge_into == "quantized":
+            check.refuse_logits(found)
+        kinds = AUTO if how.quantization == "auto" else (how.quantization,)
+        tried: list[Verification] = []
+        for kind in kinds:
+            quantize(merged, draft, file_type(kind))
+            if check is None:
+                break
+            tried.append(check.answers(draft, kind))
+            if len(kinds) == 1:
+                check.refuse(tried[-1])
+            if tried[-1].lost <= how.tolerance:
+                break
+        report: dict[str, Any] = {"path": str(path), "quantization": kind}
+        report["bytes"] = draft.stat().st_size
+        if check:
+            report |= {**tried[-1].to_dict(), **found, "tried": [one.row() for one in tried]}
+            keep(draft, report)
+    return report
+
+
+def _merged(labeler: Labeler, source: Source, how: Export, scratch: Path) -> Path:
+    """The merged model, its description inside: in F16, or as exact as what is asked for."""
+    merged = scratch / "merged.gguf"
+    adapter = labeler.adapter_folder(scratch / "adapter")
+    is_nf4 = labeler.description.base["quantize"] == "nf4" and how.merge_into == "quantized"
+    metadata = {KEY: labeler.description.to_json(), **RESERVED}
+    if how.converter is not None:
+        plain = scratch / "plain.gguf"
+        write_folder(source, adapter, is_nf4, scratch / "folder", "float32")
+        convert_by_script(how.converter, scratch / "folder", plain)
+        copied(plain, merged, metadata)
+        return merged
+    converter = Converter(source, adapter, is_nf4)
+    is_full = how.quantization in ("f32", "bf16")
+    change = None
+    if how.verify and (how.quantization == "auto" or is_quantized(file_type(how.quantization))):
+        change = converter.balance_for(labeler.model(), prompts(labeler, how.examples))
+    converter.write(merged, metadata, change, is_full)
+    return merged
+
+
+def prompts(labeler: Labeler, examples: Sequence[Example]) -> list[list[int]]:
+    """Token ids of a few texts behind the demonstrations, as the model reads them."""
+    prefix = labeler.renderer.prefix(labeler.description.demonstrations)
+    heard = [[*prefix, *labeler.renderer.text(example)] for example in examples[:_HEARD]]
+    return [ids[:_READ] for ids in heard] or [prefix]
+
+
+def export_lora(labeler: Labeler, path: Path) -> dict[str, Any]:
+    """The adapter alone, for llama.cpp to load on top of the base model's GGUF file."""
+    with whole(path) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as scratch:
+        source = resolve(labeler.description.base["model"])
+        adapter = labeler.adapter_folder(Path(scratch) / "adapter")
+        if adapter is None:
+            raise ValueError("this labeler has no adapter; fix: use its base model's GGUF file")
+        converter = Converter(source, adapter, False)
+        alpha, tensors = converter.lora(adapter)
+        metadata = {
+            "general.type": "adapter",
+            "adapter.type": "lora",
+            "adapter.lora.alpha": alpha,
+            KEY: labeler.description.to_json(),
+        }
+        write_gguf(draft, converter.family.arch, metadata, tensors)
+        return {"path": str(path), "bytes": draft.stat().st_size}
+
+
+def export_folder(labeler: Labeler, path: Path, how: Export) -> dict[str, Any]:
+    """The merged model as a Hugging Face folder in bf16, with labeler.json."""
+    from minisift.description import FILE
+    from minisift.labeler import check_folder
+
+    check_folder(path)
+    source = resolve(labeler.description.base["model"])
+    is_nf4 = labeler.description.base["quantize"] == "nf4" and how.merge_into == "quantized"
+    with whole(path) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as scratch:
+        adapter = labeler.adapter_folder(Path(scratch) / "adapter")
+        write_folder(source, adapter, is_nf4, draft, "bfloat16")
+        (draft / FILE).write_text(labeler.description.to_json(), encoding="utf-8")
+        size = sum(file.stat().st_size for file in draft.iterdir())
+    return {"path": str(path), "bytes": size}

@@ -1,163 +1,201 @@
-"""A transformers model as GGUF, on the metadata and tokenizer of the GGUF that it came from."""
+"""A fine-tuned model as GGUF: merged weights under llama.cpp's names, metadata, tokenizer."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
+import torch
 
-from minisift.description import KEY, Description
-from minisift.export.balance import GATED, UNCHANGED, Balance, Groups, balance, loudness
-from minisift.export.merge import merged_tensors, plain_model
+from minisift.export.balance import UNCHANGED, Balance, balance, loudness
+from minisift.export.families import (
+    FAMILIES,
+    Family,
+    family_of,
+    head_size,
+    hyperparameters,
+    rope_tensors,
+)
+from minisift.export.merge import Weight, lora_pairs, merged_weights, plain_model
+from minisift.export.vocabulary import vocabulary
+from minisift.export.writing import carried_over, write_gguf
 from minisift.models import Source
 
 logger = logging.getLogger(__name__)
 
-Tensor = Any
 _ENOUGH = 100
 """Tokens by which channels are balanced, at least."""
+_NORM_OF_HEAD = re.compile(r"(.+)\.norms\.(\d+)(\.weight)")
 
 
-@dataclass(frozen=True)
-class Family:
-    """How one architecture's tensors differ between transformers and llama.cpp.
-
-    change: (GGUF name, tensor, config) -> tensor, the inverse of what transformers does when
-    it reads a GGUF. groups: see balance.py.
-    """
-
-    arch: gguf.MODEL_ARCH
-    change: Callable[[str, Tensor, Any], Tensor]
-    groups: Groups
-
-
-def _permute_rotary(name: str, tensor: Tensor, config: Any) -> Tensor:
-    """llama.cpp rotates neighbouring pairs of a head, transformers its two halves."""
-    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
-    count = heads.get(name.split(".")[-2])
-    if count is None:
-        return tensor
-    half = tensor.shape[0] // count // 2
-    paired = tensor.reshape(count, 2, half, *tensor.shape[1:]).swapaxes(1, 2)
-    return paired.reshape(tensor.shape)
-
-
-def _shift_norms(name: str, tensor: Tensor, config: Any) -> Tensor:
-    """Gemma's norms scale by 1 + weight; llama.cpp stores the sum."""
-    return tensor + 1 if name.endswith("norm.weight") else tensor
-
-
-FAMILIES = {
-    "llama": Family(gguf.MODEL_ARCH.LLAMA, _permute_rotary, GATED),
-    "gemma3": Family(gguf.MODEL_ARCH.GEMMA3, _shift_norms, GATED),
-}
-"""By GGUF's `general.architecture`."""
-
-
-def check_base(source: Source) -> Path:
-    """The base model's GGUF file. Raises ValueError if its kind can't be exported."""
+def check_base(source: Source) -> Family:
+    """A base model's family. Raises ValueError if it can't be written as GGUF; loads no weights."""
     if source.gguf is None:
-        raise ValueError(
-            f"{source.name} does not come from a GGUF file, whose tokenizer and metadata an export "
-            "carries over; fix: fit on the model's .gguf file (it is dequantized for training)"
-        )
-    name = _field(gguf.GGUFReader(source.gguf), "general.architecture")
-    if name not in FAMILIES:
-        raise ValueError(
-            f"{source.name} has the architecture {name!r}; fix: use a base model of "
-            f"{', '.join(FAMILIES)}"
-        )
-    return source.gguf
-
-
-def _field(reader: gguf.GGUFReader, key: str) -> Any:
-    field = reader.get_field(key)
-    return None if field is None else field.contents()
-
-
-def _family(base: Path) -> Family:
-    return FAMILIES[_field(gguf.GGUFReader(base), "general.architecture")]
-
-
-def _tensors(model: Any, family: Family) -> Iterator[tuple[str, Tensor]]:
-    """The merged weights by GGUF name, as llama.cpp wants them."""
-    config = model.config.get_text_config()
-    names = gguf.get_tensor_name_map(family.arch, config.num_hidden_layers)
-    for name, tensor in merged_tensors(model):
-        gguf_name = names.get_name(name, try_suffixes=(".weight", ".bias"))
-        if gguf_name is None:
-            raise ValueError(f"tensor {name} has no place in a {family.arch.name} GGUF file")
-        yield gguf_name, family.change(gguf_name, tensor, config)
-
-
-def balance_for(model: Any, base: Path, prompts: Sequence[Sequence[int]]) -> Balance:
-    """What makes the model lose less when it is quantized, from prompts (token ids) that it reads.
-
-    base: the GGUF file that it came from. Too few tokens to tell loud channels change nothing.
-    """
-    if sum(map(len, prompts)) < _ENOUGH:
-        logger.info("Too little text to balance channels by; fix: give verify_on more examples.")
-        return UNCHANGED
-    family = _family(base)
-    config = model.config.get_text_config()
-    names = gguf.get_tensor_name_map(family.arch, config.num_hidden_layers)
-    takers = {name for group in family.groups.values() for name in group}
-    modules = {name: names.get_name(name) or "" for name, _ in plain_model(model).named_modules()}
-    heard = loudness(
-        model,
-        {name: to for name, to in modules.items() if to.rpartition(".")[2] in takers},
-        prompts,
+        config = _config(source)
+        family = family_of(config, source.name)
+        hyperparameters(config, family)
+        return family
+    field = gguf.GGUFReader(source.gguf).get_field("general.architecture")
+    name = field and field.contents()
+    for family in FAMILIES.values():
+        if gguf.MODEL_ARCH_NAMES[family.arch] == name:
+            return family
+    raise ValueError(
+        f"{source.name} has the architecture {name!r}, which minisift does not write; fix: a model "
+        f"of {', '.join(FAMILIES)}"
     )
-    head_size = (
-        getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    )
-    return balance(_tensors(model, family), heard, family.groups, head_size)
 
 
-def write_gguf(
-    model: Any,
-    base: Path,
-    description: Description,
-    path: Path,
-    change: Balance = UNCHANGED,
-) -> None:
-    """Write the merged model in F16 (vectors in F32), the labeler's description inside.
+def _config(source: Source) -> Any:
+    from transformers import AutoConfig
 
-    base: the GGUF file that it came from. change: what is worked into its weights.
+    return AutoConfig.from_pretrained(source.weights).get_text_config()
+
+
+class Converter:
+    """A base model with an adapter on its way into GGUF.
+
+    adapter: its folder, or None. quantized: see `merge.merged_weights`. Raises ValueError for a
+    base that can't be written.
     """
-    reader = gguf.GGUFReader(base)
-    family = _family(base)
-    writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[family.arch], use_temp_file=True)
-    for field in reader.fields.values():
-        # the writer sets these itself
-        if field.name.startswith("GGUF.") or field.name in (
-            "general.architecture",
-            "general.quantization_version",
-            KEY,
-        ):
-            continue
-        kind = field.types[0]
-        inner = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-        value = (
-            int(gguf.LlamaFileType.MOSTLY_F16)
-            if field.name == "general.file_type"
-            else field.contents()
+
+    def __init__(self, source: Source, adapter: Path | None, quantized: bool) -> None:
+        self._source = source
+        self.family = check_base(source)
+        self.config = _config(source)
+        merged = merged_weights(
+            source.weights, adapter, quantized, bool(self.config.tie_word_embeddings)
         )
-        writer.add_key_value(field.name, value, kind, inner)
-    writer.add_string(KEY, description.to_json())
-    for name, tensor in _tensors(model, family):
-        data = change(name, tensor).numpy()
-        writer.add_tensor(name, data.astype(np.float16) if data.ndim > 1 else data)
-    for tensor in reader.tensors:
-        # not a weight of the transformers model: frequencies of long-context rope scaling
-        if tensor.name.startswith("rope_"):
-            writer.add_tensor(tensor.name, np.array(tensor.data))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+        self.weights = dict(self._renamed(merged))
+
+    def balance_for(self, model: Any, prompts: Sequence[Sequence[int]]) -> Balance:
+        """What makes the model lose less when it is quantized, from prompts (ids) that it reads.
+
+        model: the adapted model in transformers. Too few tokens to tell change nothing.
+        """
+        if sum(map(len, prompts)) < _ENOUGH:
+            logger.info(
+                "Too little text to balance channels by; fix: give verify_on more examples."
+            )
+            return UNCHANGED
+        names = self._names()
+        takers = {name for group in self.family.groups.values() for name in group}
+        modules = {
+            name: names.get_name(name) or "" for name, _ in plain_model(model).named_modules()
+        }
+        heard = loudness(
+            model,
+            {name: to for name, to in modules.items() if to.rpartition(".")[2] in takers},
+            prompts,
+        )
+        tensors = ((name, weight.read()) for name, weight in self.weights.items())
+        return balance(tensors, heard, self.family.groups, head_size(self.config))
+
+    def write(
+        self,
+        path: Path,
+        metadata: Mapping[str, Any],
+        change: Balance | None = None,
+        full: bool = False,
+    ) -> None:
+        """Write the merged model with metadata of the caller's beside the model's own.
+
+        Matrices are in F16, in F32 if `full`. change: what is worked into the weights.
+        """
+        weights = _balanced(self.weights, change) if change else self.weights
+        tensors = {**weights, **{name: _held(tensor) for name, tensor in self._rope()}}
+        kind = gguf.LlamaFileType.ALL_F32 if full else gguf.LlamaFileType.MOSTLY_F16
+        own = {**self._metadata(), "general.file_type": int(kind)}
+        matrices = np.float32 if full else np.float16
+        write_gguf(path, self.family.arch, {**own, **metadata}, tensors, matrices)
+
+    def lora(self, adapter: Path) -> tuple[float, dict[str, Weight]]:
+        """LoRA's alpha, and its two matrices of each weight by GGUF name."""
+        alpha, pairs = lora_pairs(adapter)
+        tensors = {}
+        for name, (down, up) in pairs.items():
+            gguf_name = self._gguf_name(name)
+            tensors[f"{gguf_name}.lora_a"] = down
+            # its rows are the weight's
+            tensors[f"{gguf_name}.lora_b"] = Weight(up.shape, self._changing(gguf_name, up))
+        return alpha, tensors
+
+    def _names(self) -> gguf.TensorNameMap:
+        return gguf.get_tensor_name_map(self.family.arch, self.config.num_hidden_layers)
+
+    def _gguf_name(self, name: str) -> str:
+        found = self._names().get_name(name, try_suffixes=(".weight", ".bias"))
+        if found is None:
+            raise ValueError(
+                f"tensor {name} has no place in a GGUF file of {self.family.arch.name}; "
+                "fix: another base model"
+            )
+        return found
+
+    def _renamed(self, merged: dict[str, Weight]) -> Iterator[tuple[str, Weight]]:
+        for name, weight in _stacked(merged).items():
+            gguf_name = self._gguf_name(name)
+            yield gguf_name, Weight(weight.shape, self._changing(gguf_name, weight))
+            if name == "model.embed_tokens.weight" and self._lacks_head(merged):
+                yield "output.weight", weight
+
+    def _lacks_head(self, merged: dict[str, Weight]) -> bool:
+        return self.family.own_head and "lm_head.weight" not in merged
+
+    def _changing(self, name: str, weight: Weight) -> Any:
+        return lambda: self.family.change(name, weight.read(), self.config)
+
+    def _metadata(self) -> dict[str, Any]:
+        if self._source.gguf is not None:
+            return carried_over(self._source.gguf)
+        from minisift.tokenizer import load_tokenizer
+
+        tokenizer = load_tokenizer(self._source.weights)
+        return {
+            "general.name": Path(self._source.name).name,
+            **hyperparameters(self.config, self.family),
+            **vocabulary(tokenizer, self.config.vocab_size),
+        }
+
+    def _rope(self) -> Iterator[tuple[str, torch.Tensor]]:
+        if self._source.gguf is None:
+            yield from rope_tensors(self.config)
+            return
+        for tensor in gguf.GGUFReader(self._source.gguf).tensors:
+            if tensor.name.startswith("rope_"):
+                yield tensor.name, torch.from_numpy(np.array(tensor.data))
+
+
+def _held(tensor: torch.Tensor) -> Weight:
+    return Weight(tuple(tensor.shape), lambda: tensor.float())
+
+
+def _balanced(weights: Mapping[str, Weight], change: Balance) -> dict[str, Weight]:
+    def balanced(name: str, weight: Weight) -> Weight:
+        return Weight(weight.shape, lambda: change(name, weight.read()))
+
+    return {name: balanced(name, weight) for name, weight in weights.items()}
+
+
+def _stacked(weights: dict[str, Weight]) -> dict[str, Weight]:
+    """Norms of single heads (StableLM 2) as one tensor, [heads, channels]; the rest as it is."""
+    found: dict[str, Weight] = {}
+    heads: dict[str, dict[int, Weight]] = {}
+    for name, weight in weights.items():
+        if part := _NORM_OF_HEAD.fullmatch(name):
+            heads.setdefault(part[1] + part[3], {})[int(part[2])] = weight
+        else:
+            found[name] = weight
+    for name, norms in heads.items():
+        ordered = [norms[head] for head in sorted(norms)]
+
+        def read(ordered: list[Weight] = ordered) -> torch.Tensor:
+            return torch.stack([norm.read() for norm in ordered])
+
+        found[name] = Weight((len(ordered), *ordered[0].shape), read)
+    return found

@@ -1,9 +1,24 @@
-"""The weights of a fine-tuned model with its adapter merged, tensor by tensor."""
+"""The weights of a base model on disk with an adapter merged, one tensor at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+MergeInto = Literal["quantized", "original"]
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A tensor that is read when it is wanted: its shape, and what gives it in float32."""
+
+    shape: tuple[int, ...]
+    read: Callable[[], torch.Tensor]
 
 
 def plain_model(model: Any) -> Any:
@@ -11,35 +26,98 @@ def plain_model(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
-def merged_tensors(model: Any) -> Iterator[tuple[str, Any]]:
-    """(name in the plain transformers model, float32 CPU tensor) of each weight.
+def merged_weights(
+    weights: str, adapter: Path | None, quantized: bool, tied: bool
+) -> dict[str, Weight]:
+    """By name in transformers, the weights of a folder or hub id with an adapter folder merged.
 
-    The adapter is merged into the weights that it was trained on: those of 4-bit layers are
-    dequantized, so that the merged model computes what the trained one does. Tied output heads
-    are left out.
+    quantized: linear layers go through NF4 and back first, as the adapter met them in training;
+    the merged model then computes what the trained one does. tied: the output head is the
+    embeddings', and left out.
     """
-    plain = plain_model(model)
-    tied = plain.config.get_text_config().tie_word_embeddings
-    merged: set[str] = set()
-    for name, module in plain.named_modules():
-        if hasattr(module, "get_delta_weight"):
-            weight = _plain_weight(module.get_base_layer().weight)
-            for adapter in module.active_adapters:
-                weight += module.get_delta_weight(adapter).detach().float().cpu()
-            yield f"{name}.weight", weight
-            merged.add(f"{name}.")
-    for name, parameter in plain.named_parameters():
-        if any(name.startswith(prefix) for prefix in merged):
-            if name.endswith("base_layer.bias"):
-                yield name.replace("base_layer.bias", "bias"), parameter.detach().float().cpu()
-        elif not (tied and name == "lm_head.weight"):
-            yield name, _plain_weight(parameter)
+    alpha, pairs = lora_pairs(adapter) if adapter else (0.0, {})
+    found: dict[str, Weight] = {}
+    for name, stored in _stored(weights):
+        if tied and name == "lm_head.weight":
+            continue
+        nf4 = quantized and len(stored.shape) == 2 and not _is_vocabulary(name)
+        found[name] = Weight(stored.shape, _reader(stored, nf4, pairs.pop(name, None), alpha))
+    if pairs:
+        raise ValueError(
+            f"{adapter}: the adapter changes {next(iter(pairs))}, which {weights} does not hold; "
+            "fix: the base model that it was trained on"
+        )
+    return found
 
 
-def _plain_weight(parameter: Any) -> Any:
-    state = getattr(parameter, "quant_state", None)
-    if state is None:
-        return parameter.detach().float().cpu().clone()
-    from bitsandbytes.functional import dequantize_4bit
+def _is_vocabulary(name: str) -> bool:
+    return "embed" in name or name.startswith("lm_head")
 
-    return dequantize_4bit(parameter.data, state).float().cpu()
+
+def _reader(
+    stored: Weight, nf4: bool, pair: tuple[Weight, Weight] | None, alpha: float
+) -> Callable[[], torch.Tensor]:
+    def read() -> torch.Tensor:
+        weight = stored.read()
+        weight = through_nf4(weight) if nf4 else weight.float()
+        if pair is not None:
+            down, up = (half.read().float() for half in pair)
+            weight += (up @ down) * (alpha / len(down))
+        return weight
+
+    return read
+
+
+def through_nf4(weight: torch.Tensor) -> torch.Tensor:
+    """A matrix as double-quantized NF4 holds it, in float32."""
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    packed, state = quantize_4bit(
+        weight.to(torch.bfloat16), blocksize=64, compress_statistics=True, quant_type="nf4"
+    )
+    state.dtype = torch.float32
+    return dequantize_4bit(packed, state).float()
+
+
+def lora_pairs(folder: Path) -> tuple[float, dict[str, tuple[Weight, Weight]]]:
+    """LoRA's alpha, and (A, B) by the name of the weight that they change."""
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    halves = dict(_in_file(folder / "adapter_model.safetensors"))
+    pairs = {}
+    for name, down in halves.items():
+        if name.endswith(".lora_A.weight"):
+            layer = name.removesuffix(".lora_A.weight")
+            target = layer.removeprefix("base_model.model.") + ".weight"
+            pairs[target] = (down, halves[f"{layer}.lora_B.weight"])
+    return float(config["lora_alpha"]), pairs
+
+
+def _stored(weights: str) -> Iterator[tuple[str, Weight]]:
+    """The tensors of a model's folder or hub id, as they are stored."""
+    from transformers.utils import cached_file
+
+    index = cached_file(
+        weights, "model.safetensors.index.json", _raise_exceptions_for_missing_entries=False
+    )
+    if index is None:
+        shards = {"model.safetensors"}
+    else:
+        shards = set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())
+    for shard in sorted(shards):
+        yield from _in_file(Path(str(cached_file(weights, shard))))
+
+
+def _in_file(path: Path) -> Iterator[tuple[str, Weight]]:
+    from safetensors import safe_open
+
+    def reader(name: str) -> Callable[[], torch.Tensor]:
+        def read() -> torch.Tensor:
+            # opened anew each time: what is mapped counts as memory until the file is closed
+            with safe_open(path, framework="pt") as file:
+                return file.get_tensor(name)
+
+        return read
+
+    with safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118
+            yield name, Weight(tuple(file.get_slice(name).get_shape()), reader(name))

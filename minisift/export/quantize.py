@@ -16,6 +16,9 @@ _TYPES = {
     if name.startswith("LLAMA_FTYPE_") and isinstance(value, int) and name != "LLAMA_FTYPE_GUESSED"
 }
 
+AUTO = ("q4_0", "q4_k_m", "q5_k_m", "q6_k", "q8_0", "f16")
+"""What is tried in turn, the smallest first."""
+
 
 def file_type(name: str) -> int:
     """llama.cpp's number of a quantization, by its name ("q4_k_m"). Raises ValueError."""

@@ -2,19 +2,227 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from minisift.data import Example, Span
+import gguf
+import numpy as np
+import torch
+
+from minisift.data import Example, Span, shorten
+from minisift.description import Description
+from minisift.evaluation import score
+
+if TYPE_CHECKING:
+    from minisift.labeler import Labeler
+
+VERIFICATION = "minisift.verification"
+"""The GGUF metadata key of the report."""
+_ROOM = 4096
+RESERVED = {VERIFICATION: " " * _ROOM}
+"""Metadata of a file that is yet to be verified: blanks that `keep` writes over."""
+_LOGITS = 0.05
+"""Largest difference of logits that rounding to F16 explains, as a share of the largest logit."""
+_COMPARED = 4
+"""Prompts whose logits are compared, at their last 8 tokens."""
+_LAST = 8
 
 
-def compare(
-    texts: Sequence[Example], wanted: Sequence[list[Span]], found: Sequence[list[Span]]
-) -> dict[str, Any]:
-    """Counts of texts and of those with the same spans, and the first text that differs."""
-    differing = [example.text for example, a, b in zip(texts, wanted, found, strict=True) if a != b]
-    return {
-        "texts": len(texts),
-        "same_spans": len(texts) - len(differing),
-        "first_difference": differing[0] if differing else None,
-    }
+class VerificationError(ValueError):
+    """An exported file that does not answer as its labeler."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """One file's answers to the texts that it was verified on.
+
+    f1 and reference: points (0 to 100) that the file and its labeler reach against the examples'
+    own spans; where these have none, against the labeler's answers. rate: texts a second.
+    """
+
+    quantization: str
+    bytes: int
+    texts: int
+    same_spans: int
+    first_difference: str | None
+    f1: float
+    reference: float
+    spans: int
+    rate: float
+
+    @property
+    def lost(self) -> float:
+        """Points of F1 that the file loses."""
+        return round(self.reference - self.f1, 2)
+
+    @property
+    def chance(self) -> float:
+        """Points that may be lost or won by chance: two deviations, if each text that differs
+        had gone either way by a span."""
+        return 200 * (self.texts - self.same_spans) ** 0.5 / max(1, self.spans)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "lost": self.lost}
+
+    def row(self) -> dict[str, Any]:
+        names = ("quantization", "bytes", "f1", "lost", "same_spans", "rate")
+        return {name: getattr(self, name) for name in names}
+
+
+class Check:
+    """A labeler's answers to some examples, to compare files with. Points and tolerance: of F1."""
+
+    def __init__(self, labeler: Labeler, examples: Sequence[Example], tolerance: float) -> None:
+        self._labeler = labeler
+        self._examples = examples
+        self._tolerance = tolerance
+
+    @cached_property
+    def _wanted(self) -> list[list[Span]]:
+        return self._labeler.predict(list(self._examples))
+
+    def logits(self, path: Path) -> dict[str, Any]:
+        """How far llama.cpp's logits with a file are from those of transformers."""
+        from minisift.export import prompts
+
+        model = self._labeler.model()
+        largest = level = 0.0
+        for ids in prompts(self._labeler, self._examples)[:_COMPARED]:
+            with torch.inference_mode():
+                given = torch.tensor([ids], device=model.device)
+                wanted = model(input_ids=given, logits_to_keep=_LAST).logits[0].float().cpu()
+            found = torch.from_numpy(llama_logits(path, ids, _LAST))
+            largest = max(largest, float((found - wanted).abs().max()))
+            level = max(level, float(wanted.abs().max()))
+        return {"logit_difference": round(largest, 4), "largest_logit": round(level, 4)}
+
+    def refuse_logits(self, found: dict[str, Any]) -> None:
+        """Raises VerificationError for logits that are further away than rounding explains."""
+        if found["logit_difference"] > _LOGITS * found["largest_logit"]:
+            raise VerificationError(
+                f"llama.cpp's logits are up to {found['logit_difference']} from those of "
+                f"transformers, whose largest is {found['largest_logit']}: the merged file does not "
+                "compute the same model; fix: report the base model to minisift, or use converter="
+            )
+
+    def answers(self, path: Path, quantization: str) -> Verification:
+        """A file's answers. Raises VerificationError for another labeler's file or tokenizer."""
+        from minisift.labeler import load
+
+        exported = load(path)
+        try:
+            _same_labeler(self._labeler.description, exported.description)
+            for example in self._examples:
+                for one in ("text", "response"):
+                    ours, theirs = (
+                        getattr(labeler.renderer, one)(example)
+                        for labeler in (self._labeler, exported)
+                    )
+                    if ours != theirs:
+                        raise VerificationError(
+                            f"llama.cpp reads the {one} of {shorten(example.text)} as tokens "
+                            f"{theirs[:20]}, transformers as {ours[:20]}; fix: report the base "
+                            "model to minisift, or use converter="
+                        )
+            started = time.monotonic()
+            found = exported.predict(list(self._examples))
+            rate = len(found) / max(1e-9, time.monotonic() - started)
+        finally:
+            exported.close()
+        return self._compared(found, quantization, path.stat().st_size, rate)
+
+    def _compared(
+        self, found: list[list[Span]], quantization: str, size: int, rate: float
+    ) -> Verification:
+        wanted = self._wanted
+        gold = self._examples
+        if not any(example.spans for example in gold):
+            gold = [replace(e, spans=tuple(s)) for e, s in zip(gold, wanted, strict=True)]
+        differing = [
+            example.text for example, a, b in zip(gold, wanted, found, strict=True) if a != b
+        ]
+        reference, reached = score(gold, wanted), score(gold, found)
+        return Verification(
+            quantization,
+            size,
+            len(gold),
+            len(gold) - len(differing),
+            shorten(differing[0]) if differing else None,
+            round(100 * reached.f1, 2),
+            round(100 * reference.f1, 2),
+            max(reference.micro.gold, reference.micro.predicted),
+            round(rate, 1),
+        )
+
+    def refuse(self, found: Verification) -> None:
+        """Raises VerificationError if a file loses more than the tolerance and chance explain."""
+        if found.lost > self._tolerance + found.chance:
+            raise VerificationError(
+                f"as {found.quantization} the labeler loses {found.lost:.1f} points of F1 "
+                f"({found.f1:.1f} instead of {found.reference:.1f} on {found.texts} texts; allowed "
+                f"are {self._tolerance}, and {found.chance:.1f} for chance); first to differ: "
+                f"{found.first_difference}; fix: another quantization, or a larger tolerance"
+            )
+
+
+def _same_labeler(wanted: Description, found: Description) -> None:
+    # through JSON, as the file's went
+    plain = replace(Description.from_json(wanted.to_json(), "the labeler"), made={})
+    found = replace(found, made={})
+    for name, value in vars(plain).items():
+        if getattr(found, name) != value:
+            raise VerificationError(
+                f"the file's {name} is {getattr(found, name)!r}, the labeler's {value!r}; "
+                "fix: export it again"
+            )
+
+
+def keep(path: Path, report: dict[str, Any]) -> None:
+    """Write the report into a file that has room RESERVED for it."""
+    told = {key: value for key, value in report.items() if key != "path"}
+    content = json.dumps(told).encode()
+    if len(content) > _ROOM:
+        content = json.dumps({**told, "first_difference": None}).encode()
+    field = gguf.GGUFReader(path, "r+").get_field(VERIFICATION)
+    assert field is not None
+    place = field.parts[field.data[0]]
+    place[:] = np.frombuffer(content.ljust(_ROOM), dtype=np.uint8)
+
+
+def llama_logits(path: Path, ids: Sequence[int], last: int) -> np.ndarray[Any, Any]:
+    """llama.cpp's logits after the last tokens of a prompt, [last, vocabulary], in F32 throughout."""
+    import llama_cpp as llama
+
+    from minisift.engines.llamacpp import quiet
+
+    quiet()
+    model = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())
+    if not model:
+        raise VerificationError(
+            f"{path.name}: llama.cpp cannot load it; fix: report it to minisift"
+        )
+    params = llama.llama_context_default_params()
+    params.n_ctx = params.n_batch = params.n_ubatch = -(-len(ids) // 256) * 256
+    params.type_k = params.type_v = gguf.GGMLQuantizationType.F32
+    params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    context = llama.llama_init_from_model(model, params)
+    batch = llama.llama_batch_init(len(ids), 0, 1)
+    try:
+        batch.n_tokens = len(ids)
+        for at, token in enumerate(ids):
+            batch.token[at], batch.pos[at], batch.n_seq_id[at] = token, at, 1
+            batch.seq_id[at][0], batch.logits[at] = 0, at >= len(ids) - last
+        if result := llama.llama_decode(context, batch):
+            raise VerificationError(f"{path.name}: llama.cpp cannot run it (code {result})")
+        size = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
+        shape = (min(last, len(ids)), size)
+        return np.ctypeslib.as_array(llama.llama_get_logits(context), shape).copy()
+    finally:
+        llama.llama_batch_free(batch)
+        llama.llama_free(context)
+        llama.llama_model_free(model)

@@ -109,7 +109,7 @@ def peak_mb() -> float:
 
 def tokens(labeler: Any, examples: list[minisift.Example], spans: Any) -> list[int]:
     """Tokens of each text and its answer, all of which the model has to read but the last."""
-    renderer = labeler._renderer
+    renderer = labeler.renderer
     answered = [
         minisift.Example(e.text, tuple(s), e.words) for e, s in zip(examples, spans, strict=True)
     ]
@@ -154,7 +154,7 @@ def naive(path: Path) -> Any:
             started = time.perf_counter()
             grammar = gbnf(response.target_of(example), labeler.description.task.names)
             answer = model.create_completion(
-                [*labeler._prefix, *labeler._renderer.text(example)],
+                [*labeler.prefix, *labeler.renderer.text(example)],
                 grammar=llama.LlamaGrammar.from_string(grammar, verbose=False),
                 temperature=0,
                 max_tokens=_LONGEST,
@@ -218,9 +218,9 @@ def server(path: Path) -> Any:
             time.sleep(0.2)
 
     def one(example: minisift.Example) -> list[minisift.Span]:
-        ids = [*labeler._prefix, *labeler._renderer.text(example)]
+        ids = [*labeler.prefix, *labeler.renderer.text(example)]
         body = {
-            "prompt": labeler._engine.tokenizer.decode(ids).decode(),
+            "prompt": labeler.engine.tokenizer.decode(ids).decode(),
             "grammar": gbnf(response.target_of(example), labeler.description.task.names),
             "temperature": 0,
             "max_tokens": _LONGEST,

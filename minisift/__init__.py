@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from minisift.data import DataError, Example, Span, read, write
     from minisift.evaluation import Report
     from minisift.fitting import fit, prompt
-    from minisift.labeler import Labeler, load
+    from minisift.labeler import Labeler
+    from minisift.storage import load
 
 # Each public name with its module, imported at first use: `import minisift` stays instant.
 _HOMES = {
@@ -23,7 +24,7 @@ _HOMES = {
     "Report": "evaluation",
     "Span": "data",
     "fit": "fitting",
-    "load": "labeler",
+    "load": "storage",
     "prompt": "fitting",
     "read": "data",
     "write": "data",

@@ -20,7 +20,7 @@ import minisift
 from minisift.data import OnError, OnMisaligned, Span
 from minisift.evaluation import Report
 from minisift.files import whole
-from minisift.labeler import OnLong
+from minisift.labeler import FORMATS, OnLong
 from minisift.training import Settings
 
 
@@ -97,10 +97,27 @@ def _parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser("export", help="write a labeler as one GGUF file")
     export.set_defaults(run=_export)
-    export.add_argument("labeler", help="adapter folder")
-    export.add_argument("path", help="GGUF file to write")
-    export.add_argument("--quantization", default="q8_0", help="f16, q8_0, q4_0, q4_k_m, ...")
+    export.add_argument("labeler", help="adapter folder; for a kit, a GGUF file")
+    export.add_argument("path", help="file or folder to write")
+    export.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="gguf",
+        help="one file; the adapter alone as GGUF; a merged Hugging Face folder; a kit for other "
+        "programs than minisift",
+    )
+    export.add_argument(
+        "--quantization",
+        default="q8_0",
+        help="f16, q8_0, q4_0, q4_k_m, ...; auto for the smallest that keeps F1",
+    )
     export.add_argument("--verify-on", help="labelled file whose sentences are compared")
+    export.add_argument(
+        "--no-verify", dest="verify", action="store_false", help="neither compare nor balance"
+    )
+    export.add_argument("--tolerance", type=float, default=0.5, help="points of F1 to lose at most")
+    export.add_argument("--merge-into", choices=("quantized", "original"), default="quantized")
+    export.add_argument("--converter", help="llama.cpp's convert_hf_to_gguf.py, to use it instead")
 
     for command in (fit, predict, evaluate, export):
         command.add_argument("--json", action="store_true", help="print JSON for machines")
@@ -270,15 +287,32 @@ def _evaluate(given: argparse.Namespace) -> None:
 
 def _export(given: argparse.Namespace) -> None:
     report = _load(given.labeler).export(
-        given.path, quantization=given.quantization, verify_on=given.verify_on
+        given.path,
+        format=given.format,
+        quantization=given.quantization,
+        verify_on=given.verify_on,
+        verify=given.verify,
+        tolerance=given.tolerance,
+        merge_into=given.merge_into,
+        converter=given.converter,
     )
     if given.json:
         print(json.dumps(report, ensure_ascii=False))
         return
+    print(f"{report['path']}: {report['bytes'] / 1e6:.0f} MB")
+    if "tried" not in report:
+        return
     print(
-        f"{report['path']}: {report['bytes'] / 1e6:.0f} MB, {report['quantization']}; "
-        f"the same spans on {report['same_spans']} of {report['texts']} texts"
+        f"logits before quantization: {report['logit_difference']} apart at most, of "
+        f"{report['largest_logit']}; tensors moved by {100 * report['weight_error']:.1f}% at most\n"
+        f"{report['texts']} texts, F1 of the adapter "
+        f"{report['reference']:.1f}\nquantization    MB     F1  lost  same spans  texts/s"
     )
+    for row in report["tried"]:
+        print(
+            f"{row['quantization']:12}  {row['bytes'] / 1e6:4.0f}  {row['f1']:5.1f}  "
+            f"{row['lost']:4.1f}  {row['same_spans']:10}  {row['rate']:7.1f}"
+        )
 
 
 if __name__ == "__main__":

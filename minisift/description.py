@@ -17,6 +17,8 @@ FORMAT = 1
 FILE = "labeler.json"
 KEY = "minisift.labeler"
 """The GGUF metadata key."""
+VERIFICATION = "minisift.verification"
+"""The GGUF metadata key of what its export found."""
 
 
 _KEYS = frozenset(

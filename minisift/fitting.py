@@ -12,9 +12,10 @@ from minisift.data import Example
 from minisift.demonstrations import choose
 from minisift.description import Description, checksum
 from minisift.engines import Engine
-from minisift.labeler import Labeler, as_examples, check_folder, versions
+from minisift.labeler import Labeler, as_examples
 from minisift.models import Source
 from minisift.prompts import Renderer, Template, Tokenizer, plain_template
+from minisift.storage import check_folder, versions
 from minisift.task import Task, make_task
 
 logger = logging.getLogger(__name__)

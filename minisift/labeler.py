@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import json
 import logging
 import os
-import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from minisift import response
 from minisift.calibration import fit_temperature, probability
+from minisift.card import card
 from minisift.data import Example, Span, read
 from minisift.demonstrations import without
-from minisift.description import FILE, KEY, Description, DescriptionError, checksum
+from minisift.description import VERIFICATION, Description, DescriptionError, checksum
 from minisift.engines import Completion, Engine, Prompt
 from minisift.evaluation import Report, score
-from minisift.files import whole
 from minisift.grammar import Language, Vocabulary
 from minisift.progress import bar
 from minisift.prompts import Renderer
@@ -29,8 +27,8 @@ from minisift.windows import Window, stitch, unshift, windows
 
 logger = logging.getLogger(__name__)
 
-ADAPTER = "adapter_config.json"
 OnLong = Literal["window", "error"]
+FORMATS = ("gguf", "lora", "hf")
 Threshold = float | Mapping[str, float]
 _SCARCE = 64
 """Tokens of a text that a context has to have room for beside the demonstrations."""
@@ -64,13 +62,13 @@ class Labeler:
     ) -> None:
         self.description = description
         self.counts: Counter[str] = Counter()
-        self._engine = engine
+        self.engine = engine
         self._model = model
-        self._folder = folder
+        self.folder = folder
         self.renderer = Renderer(description.task, description.template, engine.tokenizer)
         self._vocabulary = Vocabulary(engine.tokenizer, description.task.names)
-        self._prefix = tuple(self.renderer.prefix(description.demonstrations))
-        found = checksum(self._prefix)
+        self.prefix = tuple(self.renderer.prefix(description.demonstrations))
+        found = checksum(self.prefix)
         if found != description.prefix:
             raise DescriptionError(
                 f"the prompt has checksum {found[:12]}, not {description.prefix[:12]}: the "
@@ -195,7 +193,7 @@ class Labeler:
                     asked.append((window, is_last))
                     yield self._prompt(window.example)
 
-        for completion in self._engine.complete(prompts(), batch_size):
+        for completion in self.engine.complete(prompts(), batch_size):
             if completion.cut:
                 self.counts["answers cut where the context was full"] += 1
             window, is_last = asked.popleft()
@@ -234,25 +232,25 @@ class Labeler:
     def _lengths(self) -> tuple[int, int]:
         """The window that the description states, or what a scarce context leaves of it."""
         usual, most = self.description.window
-        context = self._engine.context
-        room = (context - len(self._prefix)) // 3
+        context = self.engine.context
+        room = (context - len(self.prefix)) // 3
         if room < min(most, _SCARCE):
             room = context // 4  # demonstrations have to go
         return min(usual, room), min(most, room)
 
     def _tokens(self, text: str) -> int:
-        return len(self._engine.tokenizer.encode(response.LEAD + fold(text).text))
+        return len(self.engine.tokenizer.encode(response.LEAD + fold(text).text))
 
     def _prompt(self, example: Example) -> Prompt:
         language = Language(self._vocabulary, response.target_of(example))
         ids = self.renderer.text(example)
-        reserve = min(language.longest_answer(), self._engine.context // 4)
+        reserve = min(language.longest_answer(), self.engine.context // 4)
         shown = self.description.demonstrations
         allowed = without(shown, example)
-        fits = len(self._prefix) + len(ids) + reserve <= self._engine.context
+        fits = len(self.prefix) + len(ids) + reserve <= self.engine.context
         if fits and len(allowed) == len(shown):
-            return Prompt(self._prefix, ids, language)
-        kept = self.renderer.fitting(allowed, example, self._engine.context, reserve)
+            return Prompt(self.prefix, ids, language)
+        kept = self.renderer.fitting(allowed, example, self.engine.context, reserve)
         if left := len(allowed) - len(kept):
             self.counts["texts with demonstrations dropped to fit the context"] += 1
             self.counts["demonstrations dropped"] += left
@@ -262,7 +260,7 @@ class Labeler:
         self, example: Example, completion: Completion
     ) -> tuple[list[Span], list[Sequence[Any]]]:
         """The spans of an answer, and for each what its line was chosen from."""
-        pieces = self._engine.tokenizer.pieces
+        pieces = self.engine.tokenizer.pieces
         text = b"".join(pieces[token] for token in completion.tokens).decode()
         spans = response.parse(text, example, self.description.task.labels_by_name)
         lines: list[Sequence[Any]] = []
@@ -279,34 +277,20 @@ class Labeler:
             raise ValueError("this labeler comes from a GGUF file already; fix: copy that file")
         return self._model()
 
-    def adapter_folder(self, scratch: Path) -> Path | None:
-        """Where the adapter lies; one that was never saved is written to `scratch`."""
-        if self._folder is None and hasattr(self.model(), "peft_config"):
-            self.model().save_pretrained(scratch)
-            return scratch
-        if self._folder is not None and (self._folder / ADAPTER).is_file():
-            return self._folder
-        return None
-
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the adapter folder: LoRA weights, if any, labeler.json and a model card.
 
         Whole or not at all.
         """
-        check_folder(folder)
-        with whole(folder) as draft:
-            draft.mkdir()
-            adapter = self.adapter_folder(draft)
-            if adapter not in (None, draft):
-                for name in (ADAPTER, "adapter_model.safetensors"):
-                    shutil.copy(adapter / name, draft / name)
-            (draft / FILE).write_text(self.description.to_json(), encoding="utf-8")
+        from minisift.storage import save
+
+        save(self, Path(folder))
 
     def export(
         self,
         path: str | os.PathLike[str],
         *,
-        format: Literal["gguf", "lora", "hf"] = "gguf",
+        format: str = "gguf",
         quantization: str = "q8_0",
         verify_on: Any = None,
         verify: bool = True,
@@ -336,8 +320,8 @@ class Labeler:
 
         if self._model is None:
             raise ValueError("this labeler comes from a GGUF file already; fix: copy that file")
-        if format not in ("gguf", "lora", "hf"):
-            raise ValueError(f"format={format!r}; fix: 'gguf', 'lora' or 'hf'")
+        if format not in FORMATS:
+            raise ValueError(f"format={format!r}; fix: one of {', '.join(FORMATS)}")
         path = Path(path)
         if format == "lora":
             return export_lora(self, path)
@@ -354,24 +338,33 @@ class Labeler:
         )
         return export_folder(self, path, how) if format == "hf" else export_gguf(self, path, how)
 
+    def verification(self) -> dict[str, Any] | None:
+        """What `export` found when it compared a GGUF file with its adapter, as the file tells."""
+        text = self.engine.metadata(VERIFICATION)
+        return json.loads(text) if text and text.strip() else None
+
+    def card(self) -> str:
+        """A model card in Markdown: labels, scores, settings, and a GGUF file's verification."""
+        return card(self.description, self.verification())
+
+    def push_to_hub(self, repo_id: str, *, private: bool = True, **options: Any) -> str:
+        """Upload the adapter folder, or the GGUF file, with a model card; returns its address.
+
+        options: those of `huggingface_hub.HfApi`, such as token and endpoint.
+        """
+        from minisift.storage import upload
+
+        return upload(self, repo_id, private, **options)
+
     def close(self) -> None:
         """Free what the engine holds; the labeler cannot be used afterwards."""
-        close = getattr(self._engine, "close", None)
+        close = getattr(self.engine, "close", None)
         if close:
             close()
 
     def __repr__(self) -> str:
         base = self.description.base.get("model")
-        return f"Labeler({', '.join(self.labels)}; {base}, {type(self._engine).__name__})"
-
-
-def check_folder(folder: str | os.PathLike[str]) -> None:
-    """Raises FileExistsError if saving a labeler there would replace anything but a labeler."""
-    path = Path(folder)
-    if path.is_dir() and any(path.iterdir()) and not (path / FILE).is_file():
-        raise FileExistsError(f"{path}: holds something else; fix: give a new or empty folder")
-    if path.exists() and not path.is_dir():
-        raise FileExistsError(f"{path}: is a file; fix: give a new or empty folder")
+        return f"Labeler({', '.join(self.labels)}; {base}, {type(self.engine).__name__})"
 
 
 def as_examples(source: Any) -> Sequence[Example]:
@@ -384,75 +377,3 @@ def as_examples(source: Any) -> Sequence[Example]:
             )
         return source
     return read(source)
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that shape a labeler."""
-    found = {}
-    for name in ("minisift", "torch", "transformers", "peft", "bitsandbytes", "llama-cpp-python"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def load(path: str | os.PathLike[str], **options: Any) -> Labeler:
-    """A labeler from a GGUF file (llama.cpp, without torch) or an adapter folder (transformers).
-
-    options for a GGUF file: context, threads, sequences, n_gpu_layers; and, for the GGUF file of a
-    base model, adapter: a LoRA adapter that `Labeler.export` wrote. For a folder: batch_size, and
-    base, where the base model lies now; its weights are loaded when they are first needed. Needs
-    no network for bundled and local base models. Raises DescriptionError for a file of another
-    version, a changed base model or a damaged description.
-    """
-    path = Path(path)
-    loader: Callable[..., Labeler] = _load_folder if path.is_dir() else _load_gguf
-    return loader(path, **options)
-
-
-def _load_gguf(path: Path, **options: Any) -> Labeler:
-    from minisift.engines.llamacpp import LlamaCppEngine
-
-    engine = LlamaCppEngine(path, **options)
-    text = engine.metadata(KEY)
-    if text is None:
-        raise DescriptionError(
-            f"{options.get('adapter', path)}: a GGUF file, but not a minisift labeler (no {KEY}); "
-            "fix: make one with Labeler.export, or use minisift.prompt"
-        )
-    return Labeler(Description.from_json(text, str(path)), engine)
-
-
-def _load_folder(folder: Path, base: str | None = None, **options: Any) -> Labeler:
-    if not (folder / FILE).is_file():
-        raise FileNotFoundError(
-            f"{folder}: holds no {FILE}; fix: give a folder made by fit or save"
-        )
-    description = Description.from_json(
-        (folder / FILE).read_text(encoding="utf-8"), str(folder / FILE)
-    )
-    from minisift import models
-    from minisift.engines.transformers import TransformersEngine
-    from minisift.tokenizer import load_tokenizer
-
-    made_on = description.base
-    source = models.resolve(base or made_on["model"])
-    if source.fingerprint != made_on["fingerprint"] and not source.fingerprint.startswith("hub:"):
-        raise DescriptionError(
-            f"{folder}: made on {made_on['model']} with fingerprint {made_on['fingerprint'][:20]}, "
-            f"{source.name} has {source.fingerprint[:20]}; fix: install that base model, or say "
-            "where it is with base="
-        )
-
-    @cache
-    def model() -> Any:
-        network, _ = models.load_base(source, made_on["quantize"])
-        if (folder / ADAPTER).is_file():
-            network = models.load_adapter(network, folder)
-        return models.settle(network)
-
-    description = replace(description, base={**made_on, "model": source.name})
-    tokenizer = load_tokenizer(source.weights)
-    engine = TransformersEngine(model, tokenizer, models.longest_input(source), **options)
-    return Labeler(description, engine, model, folder)

@@ -109,6 +109,6 @@ def test_biases_are_scaled_with_their_rows():
 
 def test_a_few_tokens_tell_nothing():
     pytest.importorskip("gguf")
-    from minisift.export.convert import balance_for
+    from minisift.export.convert import Converter
 
-    assert balance_for(None, None, [[1, 2, 3]]) is UNCHANGED
+    assert Converter.balance_for(None, None, [[1, 2, 3]]) is UNCHANGED

@@ -35,35 +35,6 @@ def ranges(spans):
     return [(span.start, span.end, span.label) for span in spans]
 
 
-@pytest.fixture(scope="module")
-def train():
-    return minisift.read(f"{SAMPLE}/train.jsonl")
-
-
-@pytest.fixture(scope="module")
-def dev():
-    return minisift.read(f"{SAMPLE}/dev.jsonl")[:24]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("cycle")
-
-
-@pytest.fixture(scope="module")
-def fitted(train, dev, folder):
-    return minisift.fit(
-        "smollm2-135m", train, dev_set=dev, shots=3, max_prompts=40, output_dir=folder / "notes"
-    )
-
-
-@pytest.fixture(scope="module")
-def exported(fitted, dev, folder):
-    # F16, where only the order of additions differs: quantizing moves near ties
-    report = fitted.export(folder / "notes.gguf", quantization="f16", verify_on=dev)
-    return report, minisift.load(folder / "notes.gguf")
-
-
 def test_training_teaches(fitted, dev):
     made = fitted.description.made
     assert made["prompts"] == 40
@@ -205,7 +176,7 @@ def test_a_long_text_costs_demonstrations_and_says_so(folder, exported):
 
 def test_quantized(fitted, dev, folder):
     """A model of 40 training prompts has many near ties, so not all its answers survive."""
-    report = fitted.export(folder / "q.gguf", quantization="q4_k_m", verify_on=dev)
+    report = fitted.export(folder / "q.gguf", quantization="q4_k_m", verify_on=dev, tolerance=30)
     assert report["bytes"] < 0.5 * (folder / "notes.gguf").stat().st_size
     assert report["same_spans"] > len(dev) / 3
     assert minisift.load(folder / "q.gguf").evaluate(dev).f1 > 0.3
@@ -361,7 +332,7 @@ def test_chat_template(train, dev):
     assert "List the spans" in template.head
     assert template.turn == "<|im_end|>\n<|im_start|>assistant\n"
     assert template.joint == "<|im_end|>\n<|im_start|>user\n"
-    pieces = labeler._engine.tokenizer.pieces
+    pieces = labeler.engine.tokenizer.pieces
     prompt = labeler._prompt(dev[0])
     assert sum(not pieces[token] for token in prompt.prefix) >= 11
     assert len(labeler.predict(dev[:2])) == 2

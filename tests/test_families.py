@@ -245,7 +245,8 @@ def test_llama_cpp_reads_text_the_same(family, written):
         "'Tis 2024's 1,000,000th",
     ]:
         if "unigram" in family[3]:
-            text = " ".join(text.split())  # its counterpart in llama.cpp drops blanks
+            # its counterpart in llama.cpp drops blanks; the model itself takes "</s>" for a piece
+            text = " ".join(text.replace("</s>", "").split())
         assert reads.encode(text) == tokenizer.encode(text), text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from minisift.grammar import Answer, Language
@@ -38,6 +39,11 @@ class Engine(Protocol):
     tokenizer: Tokenizer
     context: int
     """Tokens that a prompt and its answer may have."""
+    files: Sequence[Path]
+    """The GGUF files that it runs, if that is what it does."""
+
+    def metadata(self, key: str) -> str | None:
+        """A string that those files hold under a key."""
 
     def complete(
         self, prompts: Iterable[Prompt], at_once: int | None = None

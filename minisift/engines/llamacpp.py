@@ -7,7 +7,7 @@ import logging
 import os
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
@@ -145,11 +145,8 @@ class LlamaCppEngine:
             raise ValueError(f"{path}: llama.cpp cannot load it; fix: export or copy it again")
         # run by close, at the latest when the engine is garbage; the latest goes first
         self._frees = [weakref.finalize(self, llama.llama_model_free, self._model)]
-        self._files = [self._path]
-        self._adapter: Any = None
-        if adapter is not None:
-            self._files.append(Path(adapter))
-            self._adapter = _adapter(self._model, Path(adapter))
+        self._adapter = _adapter(self._model, Path(adapter)) if adapter else None
+        self.files: Sequence[Path] = [self._path, Path(adapter)] if adapter else [self._path]
         vocab = llama.llama_model_get_vocab(self._model)
         self.context = context or min(_CONTEXT, llama.llama_model_n_ctx_train(self._model))
         self._threads = threads or cores()
@@ -186,9 +183,9 @@ class LlamaCppEngine:
 
     def _add_lane(self) -> None:
         seats = -(-self._sequences // self._most_lanes)
-        lane = _Lane(self._model, self._files, self.context, seats, self._threads, self._gpu_layers)
+        lane = _Lane(self._model, self.files, self.context, seats, self._threads, self._gpu_layers)
         if self._adapter:
-            adapters = (llama.llama_adapter_lora_p_ctypes._type_ * 1)(self._adapter)
+            adapters = (llama.llama_adapter_lora_p_ctypes * 1)(self._adapter)
             llama.llama_set_adapters_lora(lane.handle, adapters, 1, (ctypes.c_float * 1)(1.0))
         self._frees.append(weakref.finalize(self, llama.llama_free, lane.handle))
         self._lanes.append(lane)
@@ -274,7 +271,13 @@ class _Lane:
     """A context of llama.cpp and the texts that run in it, over one prefix."""
 
     def __init__(
-        self, model: Any, files: list[Path], context: int, seats: int, threads: int, gpu_layers: int
+        self,
+        model: Any,
+        files: Sequence[Path],
+        context: int,
+        seats: int,
+        threads: int,
+        gpu_layers: int,
     ) -> None:
         self.running: dict[int, _Sequence] = {}
         self._files = files

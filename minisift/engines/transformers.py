@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,11 +32,15 @@ class TransformersEngine:
         batch_size: int = 16,
     ) -> None:
         self._get_model = model
+        self.files: Sequence[Path] = ()
         self.tokenizer = tokenizer
         self.context = min(_CONTEXT, longest or _CONTEXT)
         self._batch_size = batch_size
         self._prefix: tuple[int, ...] | None = None
         self._layers: list[tuple[Any, Any]] = []
+
+    def metadata(self, key: str) -> None:
+        """None: there is no GGUF file to ask."""
 
     @property
     def model(self) -> Any:

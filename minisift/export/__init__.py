@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minisift.data import Example
-from minisift.description import KEY
+from minisift.description import FILE, KEY
 from minisift.export.convert import Converter, check_base
 from minisift.export.folder import convert_by_script, write_folder
 from minisift.export.merge import MergeInto
@@ -19,6 +19,7 @@ from minisift.export.verify import RESERVED, Check, Verification, keep
 from minisift.export.writing import copied, write_gguf
 from minisift.files import whole
 from minisift.models import Source, resolve
+from minisift.storage import adapter_folder, check_folder
 
 if TYPE_CHECKING:
     from minisift.labeler import Labeler
@@ -78,6 +79,7 @@ def export_gguf(labeler: Labeler, path: Path, how: Export) -> dict[str, Any]:
             quantize(merged, draft, file_type(kind))
             if check is None:
                 break
+            found |= check.weights(draft, merged)
             tried.append(check.answers(draft, kind))
             if len(kinds) == 1:
                 check.refuse(tried[-1])
@@ -94,7 +96,7 @@ def export_gguf(labeler: Labeler, path: Path, how: Export) -> dict[str, Any]:
 def _merged(labeler: Labeler, source: Source, how: Export, scratch: Path) -> Path:
     """The merged model, its description inside: in F16, or as exact as what is asked for."""
     merged = scratch / "merged.gguf"
-    adapter = labeler.adapter_folder(scratch / "adapter")
+    adapter = adapter_folder(labeler, scratch / "adapter")
     is_nf4 = labeler.description.base["quantize"] == "nf4" and how.merge_into == "quantized"
     metadata = {KEY: labeler.description.to_json(), **RESERVED}
     if how.converter is not None:
@@ -114,16 +116,15 @@ def _merged(labeler: Labeler, source: Source, how: Export, scratch: Path) -> Pat
 
 def prompts(labeler: Labeler, examples: Sequence[Example]) -> list[list[int]]:
     """Token ids of a few texts behind the demonstrations, as the model reads them."""
-    prefix = labeler.renderer.prefix(labeler.description.demonstrations)
-    heard = [[*prefix, *labeler.renderer.text(example)] for example in examples[:_HEARD]]
-    return [ids[:_READ] for ids in heard] or [prefix]
+    heard = [[*labeler.prefix, *labeler.renderer.text(example)] for example in examples[:_HEARD]]
+    return [ids[:_READ] for ids in heard] or [list(labeler.prefix)]
 
 
 def export_lora(labeler: Labeler, path: Path) -> dict[str, Any]:
     """The adapter alone, for llama.cpp to load on top of the base model's GGUF file."""
     with whole(path) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as scratch:
         source = resolve(labeler.description.base["model"])
-        adapter = labeler.adapter_folder(Path(scratch) / "adapter")
+        adapter = adapter_folder(labeler, Path(scratch) / "adapter")
         if adapter is None:
             raise ValueError("this labeler has no adapter; fix: use its base model's GGUF file")
         converter = Converter(source, adapter, False)
@@ -140,14 +141,11 @@ def export_lora(labeler: Labeler, path: Path) -> dict[str, Any]:
 
 def export_folder(labeler: Labeler, path: Path, how: Export) -> dict[str, Any]:
     """The merged model as a Hugging Face folder in bf16, with labeler.json."""
-    from minisift.description import FILE
-    from minisift.labeler import check_folder
-
     check_folder(path)
     source = resolve(labeler.description.base["model"])
     is_nf4 = labeler.description.base["quantize"] == "nf4" and how.merge_into == "quantized"
     with whole(path) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as scratch:
-        adapter = labeler.adapter_folder(Path(scratch) / "adapter")
+        adapter = adapter_folder(labeler, Path(scratch) / "adapter")
         write_folder(source, adapter, is_nf4, draft, "bfloat16")
         (draft / FILE).write_text(labeler.description.to_json(), encoding="utf-8")
         size = sum(file.stat().st_size for file in draft.iterdir())

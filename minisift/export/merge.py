@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import torch
 
+from minisift.progress import quietly
+
 MergeInto = Literal["quantized", "original"]
 
 
@@ -70,13 +72,14 @@ def _reader(
 
 def through_nf4(weight: torch.Tensor) -> torch.Tensor:
     """A matrix as double-quantized NF4 holds it, in float32."""
-    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+    with quietly():
+        from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
-    packed, state = quantize_4bit(
-        weight.to(torch.bfloat16), blocksize=64, compress_statistics=True, quant_type="nf4"
-    )
-    state.dtype = torch.float32
-    return dequantize_4bit(packed, state).float()
+        packed, state = quantize_4bit(
+            weight.to(torch.bfloat16), blocksize=64, compress_statistics=True, quant_type="nf4"
+        )
+        state.dtype = torch.float32
+        return dequantize_4bit(packed, state).float()
 
 
 def lora_pairs(folder: Path) -> tuple[float, dict[str, tuple[Weight, Weight]]]:

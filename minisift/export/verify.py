@@ -15,19 +15,21 @@ import numpy as np
 import torch
 
 from minisift.data import Example, Span, shorten
-from minisift.description import Description
+from minisift.description import VERIFICATION, Description
 from minisift.evaluation import score
 
 if TYPE_CHECKING:
     from minisift.labeler import Labeler
 
-VERIFICATION = "minisift.verification"
-"""The GGUF metadata key of the report."""
 _ROOM = 4096
 RESERVED = {VERIFICATION: " " * _ROOM}
 """Metadata of a file that is yet to be verified: blanks that `keep` writes over."""
-_LOGITS = 0.05
+_LOGITS = 0.03
 """Largest difference of logits that rounding to F16 explains, as a share of the largest logit."""
+_ROUNDED = 0.6
+"""Largest error of a tensor that rounding to 2 bits explains, as a share of the tensor."""
+_ROWS = 4096
+"""Rows of a tensor that are compared at once."""
 _COMPARED = 4
 """Prompts whose logits are compared, at their last 8 tokens."""
 _LAST = 8
@@ -110,9 +112,26 @@ class Check:
                 "compute the same model; fix: report the base model to minisift, or use converter="
             )
 
+    def weights(self, path: Path, merged: Path) -> dict[str, Any]:
+        """How far a quantized file's tensors are from the merged ones, as shares of them.
+
+        Raises VerificationError for a tensor that is another, or missing.
+        """
+        found = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+        largest = 0.0
+        for tensor in gguf.GGUFReader(merged).tensors:
+            error = _error(found[tensor.name], tensor) if tensor.name in found else 1.0
+            if not error <= _ROUNDED:
+                raise VerificationError(
+                    f"tensor {tensor.name} of {path.name} is {error:.2f} of its size away from the "
+                    "merged one; fix: export again, and check the disk if that does not help"
+                )
+            largest = max(largest, error)
+        return {"weight_error": round(largest, 4)}
+
     def answers(self, path: Path, quantization: str) -> Verification:
         """A file's answers. Raises VerificationError for another labeler's file or tokenizer."""
-        from minisift.labeler import load
+        from minisift.storage import load
 
         exported = load(path)
         try:
@@ -168,6 +187,20 @@ class Check:
                 f"are {self._tolerance}, and {found.chance:.1f} for chance); first to differ: "
                 f"{found.first_difference}; fix: another quantization, or a larger tolerance"
             )
+
+
+def _error(tensor: Any, wanted: Any) -> float:
+    """The root of the mean squared difference of two GGUF tensors, as a share of the second's."""
+    if tuple(tensor.shape) != tuple(wanted.shape):
+        return 1.0
+    apart = size = 0.0
+    for first in range(0, len(wanted.data), _ROWS):
+        rows = slice(first, first + _ROWS)
+        exact = np.asarray(wanted.data[rows], dtype=np.float32)
+        given = gguf.quants.dequantize(tensor.data[rows], tensor.tensor_type)
+        apart += float(np.square(given - exact, dtype=np.float64).sum())
+        size += float(np.square(exact, dtype=np.float64).sum())
+    return (apart / size) ** 0.5 if size else float(apart > 0)
 
 
 def _same_labeler(wanted: Description, found: Description) -> None:

@@ -1,0 +1,130 @@
+"""Model cards: what a labeler is, how it was made and how well it does, as Markdown for a hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from minisift.description import Description
+
+_ORIGINS = {
+    "smollm2-135m": ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"),
+    "gemma-3-270m": ("google/gemma-3-270m", "gemma"),
+}
+"""Hub ids and licences of the bundled models."""
+
+
+def card(description: Description, verification: Mapping[str, Any] | None = None) -> str:
+    """The model card of a labeler; of a GGUF file, with the verification that it holds."""
+    made = description.made
+    sections = [
+        _front_matter(description, verification is not None),
+        "# A span labeler",
+        f"Labels {', '.join(f'`{label}`' for label in description.task.names)} in text, with exact "
+        "offsets, by [minisift](https://pypi.org/project/minisift/). It can only answer with words "
+        "of the text and these labels.",
+        _usage(verification is not None),
+        _labels(description),
+    ]
+    if "scores" in made:
+        sections.append(_scores(made["scores"]["dev"]))
+    sections.append(_training(description))
+    if verification:
+        sections.append(_verified(verification))
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(description: Description, is_gguf: bool) -> str:
+    base = description.base["model"]
+    origin, license_ = _ORIGINS.get(base, (base, None))
+    lines = ["library_name: minisift", "pipeline_tag: token-classification"]
+    # a path on somebody's disk says nothing to others
+    if origin.count("/") == 1 and not origin.endswith(".gguf"):
+        relation = "quantized" if is_gguf else "adapter"
+        lines += [f"base_model: {origin}", f"base_model_relation: {relation}"]
+    if license_:
+        lines.append(f"license: {license_}")
+    tags = ["minisift", "named-entity-recognition", "span-labelling", *(["gguf"] * is_gguf)]
+    lines += ["tags:", *(f"- {tag}" for tag in tags)]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _usage(is_gguf: bool) -> str:
+    at = "labeler.gguf" if is_gguf else "folder"
+    return (
+        f'```python\nimport minisift\n\nlabeler = minisift.load("{at}")\n'
+        'for span in labeler.predict("..."):\n'
+        "    print(span.start, span.end, span.label, span.text, span.score)\n```"
+    )
+
+
+def _labels(description: Description) -> str:
+    task = description.task
+    rows = [[label, name, task.descriptions.get(label, "")] for label, name in task.names.items()]
+    return "## Labels\n\n" + _table(["label", "in the prompt", "meaning"], rows)
+
+
+def _scores(report: Mapping[str, Any]) -> str:
+    scored = [*report["per_label"].items(), ("micro", report["micro"])]
+    rows = [
+        [label, *(f"{row[name]:.3f}" for name in ("precision", "recall", "f1")), row["gold"]]
+        for label, row in scored
+    ]
+    head = ["label", "precision", "recall", "F1", "spans"]
+    return (
+        f"## Scores\n\nOn {report['sentences']} sentences that were not trained on (exact range and "
+        f"label; calibration error {report['calibration_error']:.3f}):\n\n{_table(head, rows)}"
+    )
+
+
+def _training(description: Description) -> str:
+    made = description.made
+    told: list[list[Any]] = [["base model", description.base["model"]]]
+    told.append(["weights", description.base["quantize"] or "bf16"])
+    if "sentences" in made:
+        told.append(["training sentences", made["sentences"]])
+        told.append(["training prompts", made["prompts"]])
+    told.append(["demonstrations in each prompt", len(description.demonstrations)])
+    settings = made.get("settings", {})
+    told += [
+        [name.replace("_", " "), value] for name, value in settings.items() if value is not None
+    ]
+    told += [[f"version of {name}", version] for name, version in made.get("versions", {}).items()]
+    how = "Supervised in-context fine-tuning (arXiv 2509.00921)." if settings else "No training."
+    return f"## How it was made\n\n{how}\n\n{_table(['setting', 'value'], told)}"
+
+
+def _verified(found: Mapping[str, Any]) -> str:
+    head = ["quantization", "MB", "F1", "points lost", "same spans", "texts a second"]
+    rows = [
+        [
+            row["quantization"],
+            f"{row['bytes'] / 1e6:.0f}",
+            f"{row['f1']:.1f}",
+            f"{row['lost']:.1f}",
+            f"{row['same_spans']} of {found['texts']}",
+            f"{row['rate']:.1f}",
+        ]
+        for row in found["tried"]
+    ]
+    return (
+        f"## Verification\n\nAgainst the adapter under transformers, on {found['texts']} texts "
+        f"(F1 of the adapter {found['reference']:.1f}). Token ids are equal. Logits before "
+        f"quantization differ by {found['logit_difference']} at most, of {found['largest_logit']}. "
+        f"Quantizing moved no tensor by more than {100 * found['weight_error']:.1f}% of it."
+        f"\n\n{_table(head, rows)}"
+    )
+
+
+def _table(head: list[str], rows: list[list[Any]]) -> str:
+    def lines() -> Iterator[str]:
+        for row in (head, ["---"] * len(head), *rows):
+            yield "| " + " | ".join(_cell(value) for value in row) + " |"
+
+    return "\n".join(lines())
+
+
+def _cell(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,152 @@
+"""Labelers on disk and on a hub: load, save, upload."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from minisift.description import FILE, KEY, Description, DescriptionError
+from minisift.files import whole
+from minisift.labeler import Labeler
+
+_CONFIG = "adapter_config.json"
+_WEIGHTS = "adapter_model.safetensors"
+
+
+def load(path: str | os.PathLike[str], **options: Any) -> Labeler:
+    """A labeler from a GGUF file (llama.cpp, without torch) or an adapter folder (transformers).
+
+    options for a GGUF file: context, threads, sequences, n_gpu_layers; and, for the GGUF file of a
+    base model, adapter: a LoRA adapter that `Labeler.export` wrote. For a folder: batch_size, and
+    base, where the base model lies now; its weights are loaded when they are first needed. Needs
+    no network for bundled and local base models. Raises DescriptionError for a file of another
+    version, a changed base model or a damaged description.
+    """
+    path = Path(path)
+    loader: Callable[..., Labeler] = _load_folder if path.is_dir() else _load_gguf
+    return loader(path, **options)
+
+
+def _load_gguf(path: Path, **options: Any) -> Labeler:
+    from minisift.engines.llamacpp import LlamaCppEngine
+
+    engine = LlamaCppEngine(path, **options)
+    text = engine.metadata(KEY)
+    if text is None:
+        raise DescriptionError(
+            f"{options.get('adapter', path)}: a GGUF file, but not a minisift labeler (no {KEY}); "
+            "fix: make one with Labeler.export, or use minisift.prompt"
+        )
+    return Labeler(Description.from_json(text, str(path)), engine)
+
+
+def _load_folder(folder: Path, base: str | None = None, **options: Any) -> Labeler:
+    if not (folder / FILE).is_file():
+        raise FileNotFoundError(
+            f"{folder}: holds no {FILE}; fix: give a folder made by fit or save"
+        )
+    description = Description.from_json(
+        (folder / FILE).read_text(encoding="utf-8"), str(folder / FILE)
+    )
+    from minisift import models
+    from minisift.engines.transformers import TransformersEngine
+    from minisift.tokenizer import load_tokenizer
+
+    made_on = description.base
+    source = models.resolve(base or made_on["model"])
+    if source.fingerprint != made_on["fingerprint"] and not source.fingerprint.startswith("hub:"):
+        raise DescriptionError(
+            f"{folder}: made on {made_on['model']} with fingerprint {made_on['fingerprint'][:20]}, "
+            f"{source.name} has {source.fingerprint[:20]}; fix: install that base model, or say "
+            "where it is with base="
+        )
+
+    @cache
+    def model() -> Any:
+        network, _ = models.load_base(source, made_on["quantize"])
+        if (folder / _CONFIG).is_file():
+            network = models.load_adapter(network, folder)
+        return models.settle(network)
+
+    description = replace(description, base={**made_on, "model": source.name})
+    tokenizer = load_tokenizer(source.weights)
+    engine = TransformersEngine(model, tokenizer, models.longest_input(source), **options)
+    return Labeler(description, engine, model, folder)
+
+
+def save(labeler: Labeler, folder: Path) -> None:
+    """See `Labeler.save`."""
+    check_folder(folder)
+    with whole(folder) as draft:
+        draft.mkdir()
+        adapter = adapter_folder(labeler, draft)
+        if adapter is not None and adapter != draft:
+            for name in (_CONFIG, _WEIGHTS):
+                shutil.copy(adapter / name, draft / name)
+        (draft / FILE).write_text(labeler.description.to_json(), encoding="utf-8")
+        (draft / "README.md").write_text(labeler.card(), encoding="utf-8")
+
+
+def adapter_folder(labeler: Labeler, scratch: Path) -> Path | None:
+    """Where a labeler's adapter lies, if it has one; if it was never saved, written to `scratch`."""
+    if labeler.folder is not None:
+        return labeler.folder if (labeler.folder / _CONFIG).is_file() else None
+    if not hasattr(labeler.model(), "peft_config"):
+        return None
+    labeler.model().save_pretrained(scratch)
+    # peft names a folder of this machine
+    config = json.loads((scratch / _CONFIG).read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = labeler.description.base["model"]
+    (scratch / _CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+    return scratch
+
+
+def upload(labeler: Labeler, repo_id: str, private: bool, **options: Any) -> str:
+    """See `Labeler.push_to_hub`."""
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise ImportError(
+            "huggingface_hub is not installed; fix: pip install huggingface_hub"
+        ) from None
+    api = HfApi(**options)
+    address = str(api.create_repo(repo_id, private=private, exist_ok=True))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "labeler"
+        if labeler.engine.files:
+            folder.mkdir()
+            for file in labeler.engine.files:
+                (folder / file.name).symlink_to(file.resolve())
+            (folder / "README.md").write_text(labeler.card(), encoding="utf-8")
+        else:
+            save(labeler, folder)
+        api.upload_folder(repo_id=repo_id, folder_path=folder)
+    return address
+
+
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """Raises FileExistsError if saving a labeler there would replace anything but a labeler."""
+    path = Path(folder)
+    if path.is_dir() and any(path.iterdir()) and not (path / FILE).is_file():
+        raise FileExistsError(f"{path}: holds something else; fix: give a new or empty folder")
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(f"{path}: is a file; fix: give a new or empty folder")
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that shape a labeler."""
+    found = {}
+    for name in ("minisift", "torch", "transformers", "peft", "bitsandbytes", "llama-cpp-python"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

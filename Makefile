@@ -2,16 +2,22 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NODE_LLAMA = $(shell node -p "require('./export/package.json').dependencies['node-llama-cpp']")
+NODE_PLATFORM = $(shell node -p "process.platform.replace('darwin', 'mac') + '-' + process.arch")
 
-.PHONY: demo test lint format clean
+.PHONY: demo test programs lint format clean
 
 demo: $(VENV)/installed
 	@echo "The whole cycle on sample data: about 5 minutes on two cores, less the second time."
 	@$(BIN)/python recipes/demo.py demo
 
 test: $(VENV)/installed lint
-	@echo "Running the tests: about 5 minutes on two cores."
+	@if command -v cmake >/dev/null && command -v npm >/dev/null; then $(MAKE) programs; \
+	else echo "Without cmake and npm the kit's programs are not tested."; fi
+	@echo "Running the tests: about 8 minutes on two cores."
 	@$(BIN)/python -m pytest
+
+programs: $(VENV)/programs/built
 
 lint: $(VENV)/installed
 	@$(BIN)/ruff check .
@@ -27,6 +33,26 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,smollm2,gemma,spacy,dev]'
+	@touch $@
+
+# The runtimes that the kit is tested with: llama.cpp's programs, from the sources of the installed
+# llama-cpp-python, and node-llama-cpp. Optimized for building quickly.
+$(VENV)/programs/built: constraints.txt export/package.json
+	@echo "Building llama-server and llama-completion, once: about 4 minutes on two cores."
+	@rm -rf $(VENV)/programs && mkdir -p $(VENV)/programs/source
+	@$(BIN)/python -m pip download --quiet -c constraints.txt --no-deps \
+	    --no-binary llama-cpp-python -d $(VENV)/programs llama-cpp-python
+	@tar xzf $(VENV)/programs/llama_cpp_python-*.tar.gz --strip-components=1 -C $(VENV)/programs/source
+	@cmake -S $(VENV)/programs/source/vendor/llama.cpp -B $(VENV)/programs/build \
+	    -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE=-O1 -DBUILD_SHARED_LIBS=OFF \
+	    -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF \
+	    -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF >$(VENV)/programs/log
+	@cmake --build $(VENV)/programs/build --parallel 2 \
+	    --target llama-server llama-completion >>$(VENV)/programs/log
+	@mv $(VENV)/programs/build/bin/llama-* $(VENV)/programs/
+	@npm install --silent --ignore-scripts --omit=optional --prefix $(VENV)/programs \
+	    node-llama-cpp@$(NODE_LLAMA) @node-llama-cpp/$(NODE_PLATFORM)@$(NODE_LLAMA)
+	@rm -rf $(VENV)/programs/source $(VENV)/programs/build $(VENV)/programs/*.tar.gz
 	@touch $@
 
 clean:

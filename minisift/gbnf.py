@@ -58,6 +58,16 @@ def gbnf(target: Target, names: Mapping[str, str]) -> str:
     return "\n".join(rules) + "\n"
 
 
+def gbnf_of_labels(names: Mapping[str, str]) -> str:
+    """A grammar of what is valid for some text: lines and labels, whatever the words."""
+    labels = " | ".join(_literal(label_part(name)) for name in names.values())
+    return (
+        f"root ::= line* {_literal(END)}\n"
+        f"line ::= {_literal(LEAD)} [^\\n]+ ({labels}) ("
+        f'{_literal(closing(1))} | " #" ([2-9] | [1-9] [0-9]+) {_literal(closing(1))})\n'
+    )
+
+
 def _occurrence(target: Target, start: int, end: int) -> int:
     words = target.text[start:end]
     return next(k for k, at in enumerate(target.occurrences(words), 1) if at == start)

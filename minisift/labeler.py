@@ -28,7 +28,7 @@ from minisift.windows import Window, stitch, unshift, windows
 logger = logging.getLogger(__name__)
 
 OnLong = Literal["window", "error"]
-FORMATS = ("gguf", "lora", "hf")
+FORMATS = ("gguf", "lora", "hf", "kit")
 Threshold = float | Mapping[str, float]
 _SCARCE = 64
 """Tokens of a text that a context has to have room for beside the demonstrations."""
@@ -301,7 +301,8 @@ class Labeler:
         """Write the labeler as one file for llama.cpp, checked against this labeler.
 
         format: "gguf" is the whole labeler in one file; "lora" its adapter alone, to load with
-        `load(base, adapter=...)`; "hf" a merged Hugging Face folder. quantization: any type of
+        `load(base, adapter=...)`; "hf" a merged Hugging Face folder; "kit", of a labeler that was
+        loaded from a GGUF file, a folder for running that file without minisift. quantization: any type of
         llama.cpp's quantizer ("f16", "q8_0", "q4_k_m", ...); "auto" takes the smallest whose F1
         on `verify_on` is within the tolerance.
 
@@ -316,13 +317,18 @@ class Labeler:
 
         Returns the path, sizes and what was compared, which also lies in the file.
         """
-        from minisift.export import Export, export_folder, export_gguf, export_lora
 
-        if self._model is None:
-            raise ValueError("this labeler comes from a GGUF file already; fix: copy that file")
         if format not in FORMATS:
             raise ValueError(f"format={format!r}; fix: one of {', '.join(FORMATS)}")
         path = Path(path)
+        if format == "kit":
+            from minisift.kit import export_kit
+
+            return export_kit(self, path)
+        if self._model is None:
+            raise ValueError("this labeler comes from a GGUF file already; fix: copy that file")
+        from minisift.export import Export, export_folder, export_gguf, export_lora
+
         if format == "lora":
             return export_lora(self, path)
         examples = (

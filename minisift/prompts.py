@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from minisift.data import Example, shorten
-from minisift.response import END, LEAD, lines, target_of
+from minisift.response import END, LEAD, lines, render, target_of
 from minisift.task import Task
 
 Strategy = Literal["vanilla", "src", "mrc"]
@@ -39,17 +39,17 @@ class Tokenizer:
         self.bos = bos
         # SentencePiece: some put a space before any input, all take U+2581 for a space
         self.adds_space = self.decode(tokenize("a", False)) == b" a"
-        self._low_line: list[int] = []
+        self.low_line: list[int] = []
         if self.decode(tokenize(_LOW_LINE, False)) != _LOW_LINE.encode():
             by_byte = {piece: i for i, piece in enumerate(pieces) if len(piece) == 1}
             wanted = [bytes([byte]) for byte in _LOW_LINE.encode()]
-            self._low_line = [by_byte[byte] for byte in wanted if byte in by_byte]
+            self.low_line = [by_byte[byte] for byte in wanted if byte in by_byte]
 
     def encode(self, text: str, *, control: bool = False) -> list[int]:
         """Ids of one segment; control tokens are parsed only if `control`."""
-        if self._low_line and _LOW_LINE in text:
+        if self.low_line and _LOW_LINE in text:
             first, *rest = (self.encode(part, control=control) for part in text.split(_LOW_LINE))
-            return first + [token for ids in rest for token in self._low_line + ids]
+            return first + [token for ids in rest for token in self.low_line + ids]
         if not self.adds_space or not text:
             return self._tokenize(text, control) if text else []
         # give it something else than the segment to put its space before
@@ -116,6 +116,15 @@ class Renderer:
         for example in demonstrations:
             ids += self.text(example) + self.response(example) + self._fixed(self.template.joint)
         return ids
+
+    def prefix_text(self, demonstrations: Sequence[Example]) -> str:
+        """The same as text, for runtimes that take no token ids and may cut it otherwise."""
+        parts = [self.template.head]
+        for example in demonstrations:
+            shown = LEAD + target_of(example).text
+            parts += [shown, self.template.turn, render(example, self.task.names)]
+            parts.append(self.template.joint)
+        return "".join(parts)
 
     def prompt(self, demonstrations: Sequence[Example], target: Example) -> list[int]:
         """The ids that a model continues with the target's response."""

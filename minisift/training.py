@@ -39,7 +39,7 @@ class Settings:
     """Times that each sentence is seen; None: 5 for 1,000 sentences, more for fewer."""
     max_prompts: int | None = None
     """Train on just so many prompts, whatever `epochs` says."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-3
     lora_rank: int = 16
     lora_dropout: float = 0.05
     batch_size: int = 2

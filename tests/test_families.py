@@ -267,7 +267,8 @@ def test_balanced_channels_compute_the_same(family, written, tmp_path):
     _, model, tokenizer, _ = family
     ids = tokenizer(" ".join(texts()[:9]), add_special_tokens=False)["input_ids"][:200]
     converter = written[1]
-    change = converter.balance_for(model, [ids])
+    heard = converter.hear(model, [ids])
+    change = converter.balanced(heard)
     assert change.taken
     converter.write(tmp_path / "balanced.gguf", {}, change, full=True)
     found, wanted = logits_of(tmp_path / "balanced.gguf", ids), logits_of(written[0], ids)

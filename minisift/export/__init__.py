@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from minisift.data import Example
 from minisift.description import FILE, KEY
-from minisift.export.convert import Converter, check_base
+from minisift.export.convert import Converter, check_base, rounded
 from minisift.export.folder import convert_by_script, write_folder
 from minisift.export.merge import MergeInto
 from minisift.export.quantize import AUTO, file_type, is_quantized, quantize
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from minisift.labeler import Labeler
 
 logger = logging.getLogger(__name__)
-
-_HEARD = 8
-"""Texts that a model reads before it is quantized."""
-_READ = 2048
-"""Tokens of each of them, demonstrations included, at most."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +63,16 @@ def export_gguf(labeler: Labeler, path: Path, how: Export) -> dict[str, Any]:
         check_base(source)
     with whole(path) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as scratch:
         logger.info("Merging the adapter and writing %s as %s.", path.name, how.quantization)
-        merged = _merged(labeler, source, how, Path(scratch))
         check = Check(labeler, how.examples, how.tolerance) if how.verify else None
+        merged, rounded_ = _merged(labeler, source, how, Path(scratch), check)
         found = check.logits(merged) if check else {}
         if check and how.merge_into == "quantized":
             check.refuse_logits(found)
         kinds = AUTO if how.quantization == "auto" else (how.quantization,)
         tried: list[Verification] = []
         for kind in kinds:
-            quantize(merged, draft, file_type(kind))
+            ready = rounded_ if kind.lower() == "q4_0" else merged
+            quantize(ready, draft, file_type(kind))
             if check is None:
                 break
             found |= check.weights(draft, merged)
@@ -93,8 +89,13 @@ def export_gguf(labeler: Labeler, path: Path, how: Export) -> dict[str, Any]:
     return report
 
 
-def _merged(labeler: Labeler, source: Source, how: Export, scratch: Path) -> Path:
-    """The merged model, its description inside: in F16, or as exact as what is asked for."""
+def _merged(
+    labeler: Labeler, source: Source, how: Export, scratch: Path, check: Check | None
+) -> tuple[Path, Path]:
+    """The merged model, its description inside: in F16, or as exact as what is asked for.
+
+    And the file to make Q4_0 from, which may be another.
+    """
     merged = scratch / "merged.gguf"
     adapter = adapter_folder(labeler, scratch / "adapter")
     is_nf4 = labeler.description.base["quantize"] == "nf4" and how.merge_into == "quantized"
@@ -104,20 +105,20 @@ def _merged(labeler: Labeler, source: Source, how: Export, scratch: Path) -> Pat
         write_folder(source, adapter, is_nf4, scratch / "folder", "float32")
         convert_by_script(how.converter, scratch / "folder", plain)
         copied(plain, merged, metadata)
-        return merged
+        return merged, merged
     converter = Converter(source, adapter, is_nf4)
-    is_full = how.quantization in ("f32", "bf16")
-    change = None
-    if how.verify and (how.quantization == "auto" or is_quantized(file_type(how.quantization))):
-        change = converter.balance_for(labeler.model(), prompts(labeler, how.examples))
-    converter.write(merged, metadata, change, is_full)
-    return merged
-
-
-def prompts(labeler: Labeler, examples: Sequence[Example]) -> list[list[int]]:
-    """Token ids of a few texts behind the demonstrations, as the model reads them."""
-    heard = [[*labeler.prefix, *labeler.renderer.text(example)] for example in examples[:_HEARD]]
-    return [ids[:_READ] for ids in heard] or [list(labeler.prefix)]
+    kind = how.quantization.lower()
+    if check is None or (kind != "auto" and not is_quantized(file_type(kind))):
+        converter.write(merged, metadata, full=kind in ("f32", "bf16"))
+        return merged, merged
+    heard = converter.hear(labeler.model(), check.texts())
+    change = converter.balanced(heard)
+    converter.write(merged, metadata, change)
+    if kind not in ("auto", "q4_0"):
+        return merged, merged
+    for_q4_0 = scratch / "rounded.gguf"
+    converter.write(for_q4_0, metadata, rounded(change, heard))
+    return merged, for_q4_0
 
 
 def export_lora(labeler: Labeler, path: Path) -> dict[str, Any]:

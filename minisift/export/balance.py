@@ -55,7 +55,7 @@ def balance(
     groups: Groups,
     head_size: int,
 ) -> Balance:
-    """Factors for tensors by GGUF name, from `loudness` of what they take.
+    """Factors for tensors by GGUF name, from the squares that they `hear`, [inputs].
 
     Channels of one head that several heads take (grouped-query attention) share a factor.
     """
@@ -89,18 +89,20 @@ def balance(
     return Balance(taken, made)
 
 
-def loudness(
-    model: Any, names: Mapping[str, str], prompts: Iterable[Sequence[int]]
+def hear(
+    model: Any, names: Mapping[str, str], prompts: Iterable[Sequence[int]], pairs: bool
 ) -> dict[str, torch.Tensor]:
-    """Sums of squares of what comes into the model's layers, [inputs], by GGUF name.
+    """What comes into the model's layers, squared and summed over tokens, by GGUF name.
 
-    names: GGUF name of each module of interest. prompts: token ids to read.
+    names: GGUF name of each module of interest. prompts: token ids to read. pairs: give the
+    products of each two inputs, [inputs, inputs], instead of the squares, [inputs].
     """
     found: dict[str, Any] = defaultdict(float)
 
     def listen(name: str) -> Any:
         def hook(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-            found[name] += inputs[0].detach().float().square().flatten(0, -2).sum(0).cpu()
+            rows = inputs[0].detach().float().flatten(0, -2)
+            found[name] += (rows.T @ rows if pairs else rows.square().sum(0)).cpu()
 
         return hook
 
@@ -116,4 +118,5 @@ def loudness(
     finally:
         for hook in hooks:
             hook.remove()
-    return dict(found)
+    # cloned out of inference mode
+    return {name: sums.clone() for name, sums in found.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import gguf
 import numpy as np
 import torch
 
-from minisift.export.balance import UNCHANGED, Balance, balance, loudness
+from minisift.export.balance import Balance, balance, hear
+from minisift.export.compensate import BLOCK, compensated
 from minisift.export.families import (
     FAMILIES,
     Family,
@@ -30,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 _ENOUGH = 100
 """Tokens by which channels are balanced, at least."""
+_ENOUGH_PAIRS = 1000
+"""Tokens that tell which inputs of a layer go together, at least."""
+_MOST_PAIRS = 2 << 30
+"""Bytes that this may take."""
 _NORM_OF_HEAD = re.compile(r"(.+)\.norms\.(\d+)(\.weight)")
 
 
@@ -73,41 +78,43 @@ class Converter:
         )
         self.weights = dict(self._renamed(merged))
 
-    def balance_for(self, model: Any, prompts: Sequence[Sequence[int]]) -> Balance:
-        """What makes the model lose less when it is quantized, from prompts (ids) that it reads.
+    def hear(self, model: Any, prompts: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+        """What comes into the adapted model's layers as it reads prompts (ids); see balance.py.
 
-        model: the adapted model in transformers. Too few tokens to tell change nothing.
+        By pairs of inputs where there is text and memory enough for that, {} for too little text.
         """
-        if sum(map(len, prompts)) < _ENOUGH:
-            logger.info(
-                "Too little text to balance channels by; fix: give verify_on more examples."
-            )
-            return UNCHANGED
+        tokens = sum(map(len, prompts))
+        if tokens < _ENOUGH:
+            logger.info("Too little text to round well; fix: give verify_on more examples.")
+            return {}
         names = self._names()
         takers = {name for group in self.family.groups.values() for name in group}
-        modules = {
-            name: names.get_name(name) or "" for name, _ in plain_model(model).named_modules()
-        }
-        heard = loudness(
-            model,
-            {name: to for name, to in modules.items() if to.rpartition(".")[2] in takers},
-            prompts,
-        )
+        wanted, size = {}, 0
+        for name, module in plain_model(model).named_modules():
+            to = names.get_name(name) or ""
+            if to.rpartition(".")[2] in takers:
+                wanted[name] = to
+                size += 4 * module.in_features**2
+        return hear(model, wanted, prompts, tokens >= _ENOUGH_PAIRS and size < _MOST_PAIRS)
+
+    def balanced(self, heard: Mapping[str, torch.Tensor]) -> Balance:
+        """Factors by which the model loses less when it is quantized."""
+        squares = {n: sums.diagonal() if sums.ndim > 1 else sums for n, sums in heard.items()}
         tensors = ((name, weight.read()) for name, weight in self.weights.items())
-        return balance(tensors, heard, self.family.groups, head_size(self.config))
+        return balance(tensors, squares, self.family.groups, head_size(self.config))
 
     def write(
         self,
         path: Path,
         metadata: Mapping[str, Any],
-        change: Balance | None = None,
+        change: Callable[[str, torch.Tensor], torch.Tensor] | None = None,
         full: bool = False,
     ) -> None:
         """Write the merged model with metadata of the caller's beside the model's own.
 
         Matrices are in F16, in F32 if `full`. change: what is worked into the weights.
         """
-        weights = _balanced(self.weights, change) if change else self.weights
+        weights = _with(change, self.weights) if change else self.weights
         tensors = {**weights, **{name: _held(tensor) for name, tensor in self._rope()}}
         kind = gguf.LlamaFileType.ALL_F32 if full else gguf.LlamaFileType.MOSTLY_F16
         own = {**self._metadata(), "general.file_type": int(kind)}
@@ -175,11 +182,31 @@ def _held(tensor: torch.Tensor) -> Weight:
     return Weight(tuple(tensor.shape), lambda: tensor.float())
 
 
-def _balanced(weights: Mapping[str, Weight], change: Balance) -> dict[str, Weight]:
-    def balanced(name: str, weight: Weight) -> Weight:
+def _with(
+    change: Callable[[str, torch.Tensor], torch.Tensor], weights: Mapping[str, Weight]
+) -> dict[str, Weight]:
+    def changed(name: str, weight: Weight) -> Weight:
         return Weight(weight.shape, lambda: change(name, weight.read()))
 
-    return {name: balanced(name, weight) for name, weight in weights.items()}
+    return {name: changed(name, weight) for name, weight in weights.items()}
+
+
+def rounded(
+    balance: Balance, heard: Mapping[str, torch.Tensor]
+) -> Callable[[str, torch.Tensor], torch.Tensor]:
+    """What balances a tensor and, where pairs of its inputs were heard, rounds it to Q4_0."""
+
+    def change(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        tensor = balance(name, tensor)
+        stem = name.rpartition(".")[0]
+        sums = heard.get(stem)
+        if sums is None or sums.ndim < 2 or tensor.ndim < 2 or tensor.shape[1] % BLOCK:
+            return tensor
+        if (factors := balance.taken.get(stem)) is not None:
+            sums = sums / factors / factors[:, None]
+        return compensated(tensor, sums)
+
+    return change
 
 
 def _stacked(weights: dict[str, Weight]) -> dict[str, Weight]:

@@ -33,6 +33,10 @@ _ROWS = 4096
 _COMPARED = 4
 """Prompts whose logits are compared, at their last 8 tokens."""
 _LAST = 8
+_HEARD = 6
+"""Prompts that a model reads before it is quantized."""
+_READ = 2048
+"""Tokens of each of them, at most."""
 
 
 class VerificationError(ValueError):
@@ -88,13 +92,27 @@ class Check:
     def _wanted(self) -> list[list[Span]]:
         return self._labeler.predict(list(self._examples))
 
+    def texts(self) -> list[list[int]]:
+        """Prompts of the examples with the labeler's answers, as long as it reads, token ids."""
+        answered = [
+            replace(example, spans=tuple(spans))
+            for example, spans in zip(self._examples, self._wanted, strict=True)
+        ]
+        renderer = self._labeler.renderer
+        prompts = [list(self._labeler.prefix)]
+        while answered and len(prompts) < _HEARD:
+            shown: list[Example] = []
+            while answered and sum(map(renderer.length, shown)) < _READ:
+                shown.append(answered.pop())
+            prompts.append(renderer.prefix(shown)[:_READ])
+        return prompts
+
     def logits(self, path: Path) -> dict[str, Any]:
         """How far llama.cpp's logits with a file are from those of transformers."""
-        from minisift.export import prompts
-
         model = self._labeler.model()
         largest = level = 0.0
-        for ids in prompts(self._labeler, self._examples)[:_COMPARED]:
+        for example in self._examples[:_COMPARED] or [Example("")]:
+            ids = [*self._labeler.prefix, *self._labeler.renderer.text(example)][-_READ:]
             with torch.inference_mode():
                 given = torch.tensor([ids], device=model.device)
                 wanted = model(input_ids=given, logits_to_keep=_LAST).logits[0].float().cpu()

@@ -1,0 +1,86 @@
+"""A folder with what other programs than minisift need to run a labeler's GGUF file."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minisift.description import FILE
+from minisift.files import whole
+from minisift.gbnf import gbnf_of_labels
+from minisift.storage import check_folder
+
+if TYPE_CHECKING:
+    from minisift.labeler import Labeler
+
+_HERE = Path(__file__)
+_PLACES = (_HERE.with_name("programs"), _HERE.parents[1] / "export")
+"""Where the programs lie: in an installed package, in a checkout."""
+_PROGRAMS = (
+    "README.md",
+    "minisift.mjs",
+    "llama-server.mjs",
+    "node-llama-cpp.mjs",
+    "package.json",
+    "llama-server.sh",
+    "llama-completion.sh",
+    "with_vllm.py",
+)
+
+
+def export_kit(labeler: Labeler, folder: Path) -> dict[str, Any]:
+    """Write the kit of a labeler that was loaded from a GGUF file; the file itself stays there."""
+    check_folder(folder)
+    if not labeler.engine.files:
+        raise ValueError("a kit is for a GGUF file; fix: export one, load it, and export its kit")
+    programs = next(place for place in _PLACES if place.is_dir())
+    prompt = prompt_of(labeler)
+    with whole(folder) as draft:
+        draft.mkdir()
+        for name in _PROGRAMS:
+            shutil.copy(programs / name, draft / name)
+        (draft / FILE).write_text(labeler.description.to_json(), encoding="utf-8")
+        (draft / "prompt.json").write_text(json.dumps(prompt, ensure_ascii=False), encoding="utf-8")
+        (draft / "labels.gbnf").write_text(gbnf_of_labels(labeler.description.task.names))
+        (draft / "prefix.txt").write_bytes(prompt["head"].encode())
+        model = labeler.engine.files[-1].resolve()
+        (draft / "Modelfile").write_text(_modelfile(prompt, model), encoding="utf-8")
+        size = sum(file.stat().st_size for file in draft.iterdir())
+    return {"path": str(folder), "bytes": size}
+
+
+def prompt_of(labeler: Labeler) -> dict[str, Any]:
+    """What precedes and follows a text in a prompt, and how texts become tokens.
+
+    prefix and turn: ids. head and tail: the same as text. adds_space and low_line: see
+    `prompts.Tokenizer`.
+    """
+    template, tokenizer = labeler.description.template, labeler.renderer.tokenizer
+    shown = labeler.description.demonstrations
+    return {
+        "names": dict(labeler.description.task.names),
+        "prefix": list(labeler.prefix),
+        "turn": tokenizer.encode(template.turn, control=template.control),
+        "adds_space": tokenizer.adds_space,
+        "low_line": tokenizer.low_line,
+        "head": labeler.renderer.prefix_text(shown),
+        "tail": template.turn,
+    }
+
+
+def _modelfile(prompt: Mapping[str, Any], model: Path) -> str:
+    """Ollama's: the prompt as a template, whose own braces and quotes are written as strings."""
+
+    def literal(text: str) -> str:
+        parts = re.split(r'({{|""")', text)
+        return "".join(f"{{{{ {json.dumps(p)} }}}}" if p in ("{{", '"""') else p for p in parts)
+
+    return (
+        f'FROM {model}\nTEMPLATE """{literal(prompt["head"])} {{{{ .Prompt }}}}'
+        f'{literal(prompt["tail"])}"""\n'
+        'PARAMETER temperature 0\nPARAMETER num_predict 512\nPARAMETER stop "\\n\\n"\n'
+    )

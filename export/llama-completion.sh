@@ -12,4 +12,4 @@ prompt=$(mktemp)
 trap 'rm -f "$prompt"' EXIT
 { cat "$here/prefix.txt"; printf ' %s' "$text"; jq -j .tail "$here/prompt.json"; } >"$prompt"
 llama-completion -m "$1" --binary-file "$prompt" --grammar-file "$here/labels.gbnf" --temp 0 -n 512 \
-    --no-conversation --no-display-prompt --log-disable </dev/null
+    --no-conversation --no-display-prompt </dev/null 2>/dev/null | sed 's/ \[end of text\]//'

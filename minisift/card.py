@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from minisift.description import Description
@@ -15,16 +16,18 @@ _ORIGINS = {
 """Hub ids and licences of the bundled models."""
 
 
-def card(description: Description, verification: Mapping[str, Any] | None = None) -> str:
-    """The model card of a labeler; of a GGUF file, with the verification that it holds."""
+def card(
+    description: Description, file: str | None = None, verification: Mapping[str, Any] | None = None
+) -> str:
+    """The model card of an adapter folder, or of a GGUF `file` with the verification in it."""
     made = description.made
     sections = [
-        _front_matter(description, verification is not None),
+        _front_matter(description, file is not None),
         "# A span labeler",
         f"Labels {', '.join(f'`{label}`' for label in description.task.names)} in text, with exact "
         "offsets, by [minisift](https://pypi.org/project/minisift/). It can only answer with words "
         "of the text and these labels.",
-        _usage(verification is not None),
+        _usage(file or "folder"),
         _labels(description),
     ]
     if "scores" in made:
@@ -38,9 +41,9 @@ def card(description: Description, verification: Mapping[str, Any] | None = None
 def _front_matter(description: Description, is_gguf: bool) -> str:
     base = description.base["model"]
     origin, license_ = _ORIGINS.get(base, (base, None))
+    is_hub_id = origin.count("/") == 1 and not Path(origin).is_absolute()
     lines = ["library_name: minisift", "pipeline_tag: token-classification"]
-    # a path on somebody's disk says nothing to others
-    if origin.count("/") == 1 and not origin.endswith(".gguf"):
+    if is_hub_id:
         relation = "quantized" if is_gguf else "adapter"
         lines += [f"base_model: {origin}", f"base_model_relation: {relation}"]
     if license_:
@@ -50,8 +53,7 @@ def _front_matter(description: Description, is_gguf: bool) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _usage(is_gguf: bool) -> str:
-    at = "labeler.gguf" if is_gguf else "folder"
+def _usage(at: str) -> str:
     return (
         f'```python\nimport minisift\n\nlabeler = minisift.load("{at}")\n'
         'for span in labeler.predict("..."):\n'
@@ -80,7 +82,9 @@ def _scores(report: Mapping[str, Any]) -> str:
 
 def _training(description: Description) -> str:
     made = description.made
-    told: list[list[Any]] = [["base model", description.base["model"]]]
+    base = description.base["model"]
+    # a path on somebody's disk says nothing to others
+    told: list[list[Any]] = [["base model", Path(base).name if Path(base).is_absolute() else base]]
     told.append(["weights", description.base["quantize"] or "bf16"])
     if "sentences" in made:
         told.append(["training sentences", made["sentences"]])

@@ -95,33 +95,47 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("data", help="labelled file: columns, .jsonl, .json or .spacy")
     _add_reading(evaluate)
 
-    export = commands.add_parser("export", help="write a labeler as one GGUF file")
+    export = _add_export(commands)
+
+    for command in (fit, predict, evaluate, export):
+        command.add_argument(
+            "--json", action="store_true", default=False, help="print JSON for machines"
+        )
+    return parser
+
+
+def _add_export(commands: Any) -> argparse.ArgumentParser:
+    """Flags as the arguments of `Labeler.export`, which has their defaults."""
+    export: argparse.ArgumentParser = commands.add_parser(
+        "export", help="write a labeler as one GGUF file", argument_default=argparse.SUPPRESS
+    )
     export.set_defaults(run=_export)
     export.add_argument("labeler", help="adapter folder; for a kit, a GGUF file")
     export.add_argument("path", help="file or folder to write")
     export.add_argument(
         "--format",
         choices=FORMATS,
-        default="gguf",
-        help="one file; the adapter alone as GGUF; a merged Hugging Face folder; a kit for other "
-        "programs than minisift",
+        help="one file (the default); the adapter alone as GGUF; a merged Hugging Face folder; a "
+        "kit for other programs than minisift",
     )
     export.add_argument(
         "--quantization",
-        default="q8_0",
-        help="f16, q8_0, q4_0, q4_k_m, ...; auto for the smallest that keeps F1",
+        help="q8_0 by default; f16, q4_0, q4_k_m, ...; auto for the smallest that keeps F1",
     )
     export.add_argument("--verify-on", help="labelled file whose sentences are compared")
     export.add_argument(
         "--no-verify", dest="verify", action="store_false", help="neither compare nor balance"
     )
-    export.add_argument("--tolerance", type=float, default=0.5, help="points of F1 to lose at most")
-    export.add_argument("--merge-into", choices=("quantized", "original"), default="quantized")
+    export.add_argument(
+        "--tolerance", type=float, help="points of F1 to lose at most; 0.5 if not given"
+    )
+    export.add_argument(
+        "--merge-into",
+        choices=("quantized", "original"),
+        help="the weights of the training (the default), or those before their quantization",
+    )
     export.add_argument("--converter", help="llama.cpp's convert_hf_to_gguf.py, to use it instead")
-
-    for command in (fit, predict, evaluate, export):
-        command.add_argument("--json", action="store_true", help="print JSON for machines")
-    return parser
+    return export
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -286,16 +300,9 @@ def _evaluate(given: argparse.Namespace) -> None:
 
 
 def _export(given: argparse.Namespace) -> None:
-    report = _load(given.labeler).export(
-        given.path,
-        format=given.format,
-        quantization=given.quantization,
-        verify_on=given.verify_on,
-        verify=given.verify,
-        tolerance=given.tolerance,
-        merge_into=given.merge_into,
-        converter=given.converter,
-    )
+    shared = ("run", "labeler", "path", "json")
+    options = {name: value for name, value in vars(given).items() if name not in shared}
+    report = _load(given.labeler).export(given.path, **options)
     if given.json:
         print(json.dumps(report, ensure_ascii=False))
         return

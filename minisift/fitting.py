@@ -131,11 +131,10 @@ def prompt(
 
     source = models.resolve(model)
     engine: Engine
-    get_model: Callable[[], Any] | None
+    get_model: Callable[[], Any] | None = None
     if os.fspath(model).endswith(".gguf") and template == "plain":
         from minisift.engines.llamacpp import LlamaCppEngine
 
-        get_model = None
         engine = LlamaCppEngine(source.name)
     else:
         from minisift.engines.transformers import TransformersEngine
@@ -144,7 +143,10 @@ def prompt(
         network, quantize = models.load_base(source, quantize)
         models.settle(network)
         tokenizer = load_tokenizer(source.weights)
-        get_model = lambda: network  # noqa: E731
+
+        def get_model() -> Any:
+            return network
+
         engine = TransformersEngine(get_model, tokenizer, models.longest_input(source))
     renderer = Renderer(
         task, _template(template, engine.tokenizer, task.instruction), engine.tokenizer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +20,6 @@ if TYPE_CHECKING:
 _HERE = Path(__file__)
 _PLACES = (_HERE.with_name("programs"), _HERE.parents[1] / "export")
 """Where the programs lie: in an installed package, in a checkout."""
-_PROGRAMS = (
-    "README.md",
-    "minisift.mjs",
-    "llama-server.mjs",
-    "node-llama-cpp.mjs",
-    "package.json",
-    "llama-server.sh",
-    "llama-completion.sh",
-    "with_vllm.py",
-)
 
 
 def export_kit(labeler: Labeler, folder: Path) -> dict[str, Any]:
@@ -40,15 +30,14 @@ def export_kit(labeler: Labeler, folder: Path) -> dict[str, Any]:
     programs = next(place for place in _PLACES if place.is_dir())
     prompt = prompt_of(labeler)
     with whole(folder) as draft:
-        draft.mkdir()
-        for name in _PROGRAMS:
-            shutil.copy(programs / name, draft / name)
+        # what npm leaves in a checkout stays there
+        shutil.copytree(programs, draft, ignore=shutil.ignore_patterns("node_modules", "*lock*"))
         (draft / FILE).write_text(labeler.description.to_json(), encoding="utf-8")
         (draft / "prompt.json").write_text(json.dumps(prompt, ensure_ascii=False), encoding="utf-8")
         (draft / "labels.gbnf").write_text(gbnf_of_labels(labeler.description.task.names))
         (draft / "prefix.txt").write_bytes(prompt["head"].encode())
-        model = labeler.engine.files[-1].resolve()
-        (draft / "Modelfile").write_text(_modelfile(prompt, model), encoding="utf-8")
+        modelfile = _modelfile(prompt, labeler.engine.files)
+        (draft / "Modelfile").write_text(modelfile, encoding="utf-8")
         size = sum(file.stat().st_size for file in draft.iterdir())
     return {"path": str(folder), "bytes": size}
 
@@ -72,15 +61,17 @@ def prompt_of(labeler: Labeler) -> dict[str, Any]:
     }
 
 
-def _modelfile(prompt: Mapping[str, Any], model: Path) -> str:
+def _modelfile(prompt: Mapping[str, Any], files: Sequence[Path]) -> str:
     """Ollama's: the prompt as a template, whose own braces and quotes are written as strings."""
 
     def literal(text: str) -> str:
         parts = re.split(r'({{|""")', text)
         return "".join(f"{{{{ {json.dumps(p)} }}}}" if p in ("{{", '"""') else p for p in parts)
 
+    kinds = zip(("FROM", "ADAPTER"), files, strict=False)
+    models = "".join(f"{kind} {file.resolve()}\n" for kind, file in kinds)
     return (
-        f'FROM {model}\nTEMPLATE """{literal(prompt["head"])} {{{{ .Prompt }}}}'
+        f'{models}TEMPLATE """{literal(prompt["head"])} {{{{ .Prompt }}}}'
         f'{literal(prompt["tail"])}"""\n'
         'PARAMETER temperature 0\nPARAMETER num_predict 512\nPARAMETER stop "\\n\\n"\n'
     )

@@ -351,7 +351,8 @@ class Labeler:
 
     def card(self) -> str:
         """A model card in Markdown: labels, scores, settings, and a GGUF file's verification."""
-        return card(self.description, self.verification())
+        file = self.engine.files[-1].name if self.engine.files else None
+        return card(self.description, file, self.verification())
 
     def push_to_hub(self, repo_id: str, *, private: bool = True, **options: Any) -> str:
         """Upload the adapter folder, or the GGUF file, with a model card; returns its address.

@@ -123,8 +123,8 @@ def upload(labeler: Labeler, repo_id: str, private: bool, **options: Any) -> str
         folder = Path(scratch) / "labeler"
         if labeler.engine.files:
             folder.mkdir()
-            for file in labeler.engine.files:
-                (folder / file.name).symlink_to(file.resolve())
+            file = labeler.engine.files[-1]  # of an adapter on a base model, the adapter
+            (folder / file.name).symlink_to(file.resolve())
             (folder / "README.md").write_text(labeler.card(), encoding="utf-8")
         else:
             save(labeler, folder)

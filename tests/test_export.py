@@ -141,6 +141,9 @@ def test_several_adapters_on_one_base(fitted, dev, folder):
     one, two = (minisift.load(base, adapter=folder / "notes-lora.gguf") for _ in range(2))
     assert one.labels == fitted.labels
     assert one.predict(dev) == two.predict(dev)
+    one.export(folder / "lora-kit", format="kit")
+    modelfile = (folder / "lora-kit" / "Modelfile").read_text()
+    assert f"FROM {base}\nADAPTER {folder / 'notes-lora.gguf'}\n" in modelfile
     # on weights of another quantization than those of the training
     assert one.evaluate(dev).f1 > fitted.evaluate(dev).f1 - 0.15
     with pytest.raises(ValueError, match="not a minisift labeler"):
@@ -172,7 +175,10 @@ def test_without_verification_the_model_is_never_loaded(folder, fitted):
     labeler = minisift.load(folder / "notes")
     labeler.export(folder / "plain.gguf", quantization="q8_0", verify=False)
     assert labeler._model.cache_info().currsize == 0
-    assert minisift.load(folder / "plain.gguf").verification() is None
+    plain = minisift.load(folder / "plain.gguf")
+    assert plain.verification() is None
+    assert 'minisift.load("plain.gguf")' in plain.card()
+    assert "- gguf\n" in plain.card()
 
 
 def test_what_cannot_be_written_is_said_before_weights_load(folder, fitted, tmp_path):

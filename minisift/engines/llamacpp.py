@@ -186,7 +186,9 @@ class LlamaCppEngine:
         lane = _Lane(self._model, self.files, self.context, seats, self._threads, self._gpu_layers)
         if self._adapter:
             adapters = (llama.llama_adapter_lora_p_ctypes * 1)(self._adapter)
-            llama.llama_set_adapters_lora(lane.handle, adapters, 1, (ctypes.c_float * 1)(1.0))
+            scales = (ctypes.c_float * 1)(1.0)
+            if result := llama.llama_set_adapters_lora(lane.handle, adapters, 1, scales):
+                raise RuntimeError(f"llama.cpp cannot apply {self.files[-1]} (code {result})")
         self._frees.append(weakref.finalize(self, llama.llama_free, lane.handle))
         self._lanes.append(lane)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +31,12 @@ logger = logging.getLogger(__name__)
 class Export:
     """How a labeler becomes a GGUF file; see `Labeler.export`."""
 
-    quantization: str = "q8_0"
-    verify: bool = True
-    tolerance: float = 0.5
-    merge_into: MergeInto = "quantized"
-    converter: Path | None = None
-    examples: Sequence[Example] = field(default=())
+    quantization: str
+    verify: bool
+    tolerance: float
+    merge_into: MergeInto
+    converter: Path | None
+    examples: Sequence[Example]
 
     def __post_init__(self) -> None:
         if self.quantization != "auto":

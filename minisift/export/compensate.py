@@ -20,11 +20,12 @@ def compensated(weight: torch.Tensor, heard: torch.Tensor) -> torch.Tensor:
     heard: the inputs' products with each other, [inputs, inputs], summed over tokens.
     """
     order = _loudest_first(heard.diagonal())
-    weight, heard = weight[:, order], heard[order][:, order]
+    # squares of inputs span many orders of magnitude: factored in float64
+    weight, heard = weight[:, order], heard[order][:, order].double()
     size = weight.shape[1]
     heard.diagonal().add_(_DAMP * heard.diagonal().mean() + 1e-12)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(heard))
-    upper = torch.linalg.cholesky(inverse, upper=True)
+    upper = torch.linalg.cholesky(inverse, upper=True).float()
     for first in range(0, size, BLOCK):
         block = slice(first, first + BLOCK)
         # updated as it goes, and written back rounded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,13 @@ def check_base(source: Source) -> Family:
     if source.gguf is None:
         config = _config(source)
         family = family_of(config, source.name)
-        hyperparameters(config, family)
+        try:
+            hyperparameters(config, family)
+        except ValueError as error:
+            raise ValueError(
+                f"{source.name}: {error}; fix: another base model, or converter=, the path of "
+                "llama.cpp's convert_hf_to_gguf.py"
+            ) from None
         return family
     field = gguf.GGUFReader(source.gguf).get_field("general.architecture")
     name = field and field.contents()
@@ -87,7 +94,7 @@ class Converter:
         if tokens < _ENOUGH:
             logger.info("Too little text to round well; fix: give verify_on more examples.")
             return {}
-        names = self._names()
+        names = self._names
         takers = {name for group in self.family.groups.values() for name in group}
         wanted, size = {}, 0
         for name, module in plain_model(model).named_modules():
@@ -132,11 +139,12 @@ class Converter:
             tensors[f"{gguf_name}.lora_b"] = Weight(up.shape, self._changing(gguf_name, up))
         return alpha, tensors
 
+    @cached_property
     def _names(self) -> gguf.TensorNameMap:
         return gguf.get_tensor_name_map(self.family.arch, self.config.num_hidden_layers)
 
     def _gguf_name(self, name: str) -> str:
-        found = self._names().get_name(name, try_suffixes=(".weight", ".bias"))
+        found = self._names.get_name(name, try_suffixes=(".weight", ".bias"))
         if found is None:
             raise ValueError(
                 f"tensor {name} has no place in a GGUF file of {self.family.arch.name}; "

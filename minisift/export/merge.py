@@ -122,5 +122,6 @@ def _in_file(path: Path) -> Iterator[tuple[str, Weight]]:
         return read
 
     with safe_open(path, framework="pt") as file:
-        for name in file.keys():  # noqa: SIM118
+        names = file.keys()
+        for name in names:
             yield name, Weight(tuple(file.get_slice(name).get_shape()), reader(name))

@@ -102,8 +102,10 @@ class Check:
         prompts = [list(self._labeler.prefix)]
         while answered and len(prompts) < _HEARD:
             shown: list[Example] = []
-            while answered and sum(map(renderer.length, shown)) < _READ:
+            tokens = 0
+            while answered and tokens < _READ:
                 shown.append(answered.pop())
+                tokens += renderer.length(shown[-1])
             prompts.append(renderer.prefix(shown)[:_READ])
         return prompts
 

@@ -63,12 +63,11 @@ def copied(source: Path, target: Path, metadata: Mapping[str, Any]) -> None:
     field = reader.get_field("general.architecture")
     assert field is not None
     (arch,) = (arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == field.contents())
-    tensors = {
-        # shapes are the other way round in the file's list of tensors
-        tensor.name: Weight(
-            tuple(int(size) for size in reversed(tensor.shape)),
-            lambda tensor=tensor: torch.from_numpy(np.array(tensor.data)),  # type: ignore[misc]
-        )
-        for tensor in reader.tensors
-    }
+    tensors = {tensor.name: _in_file(tensor) for tensor in reader.tensors}
     write_gguf(target, arch, {**carried_over(source), **metadata}, tensors)
+
+
+def _in_file(tensor: gguf.ReaderTensor) -> Weight:
+    # shapes are the other way round in the file's list of tensors
+    shape = tuple(int(size) for size in reversed(tensor.shape))
+    return Weight(shape, lambda: torch.from_numpy(np.array(tensor.data)))

@@ -37,7 +37,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 # The runtimes that the kit is tested with: llama.cpp's programs, from the sources of the installed
 # llama-cpp-python, and node-llama-cpp. Optimized for building quickly.
-$(VENV)/programs/built: constraints.txt export/package.json
+$(VENV)/programs/built: constraints.txt export/package.json | $(VENV)/installed
 	@echo "Building llama-server and llama-completion, once: about 4 minutes on two cores."
 	@rm -rf $(VENV)/programs && mkdir -p $(VENV)/programs/source
 	@$(BIN)/python -m pip download --quiet -c constraints.txt --no-deps \

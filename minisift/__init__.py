@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from minisift.data import DataError, Example, Span, read, write
     from minisift.evaluation import Report
-    from minisift.fitting import fit, prompt
+    from minisift.fitting import fit, plan, prompt
     from minisift.labeler import Labeler
     from minisift.storage import load
 
@@ -25,6 +25,7 @@ _HOMES = {
     "Span": "data",
     "fit": "fitting",
     "load": "storage",
+    "plan": "fitting",
     "prompt": "fitting",
     "read": "data",
     "write": "data",
@@ -37,6 +38,7 @@ __all__ = [
     "Span",
     "fit",
     "load",
+    "plan",
     "prompt",
     "read",
     "write",

@@ -21,7 +21,7 @@ from minisift.data import OnError, OnMisaligned, Span
 from minisift.evaluation import Report
 from minisift.files import whole
 from minisift.labeler import FORMATS, OnLong
-from minisift.training import Settings
+from minisift.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from minisift.data import Example
 from minisift.demonstrations import choose
@@ -18,10 +21,18 @@ from minisift.prompts import Renderer, Template, Tokenizer, plain_template
 from minisift.storage import check_folder, versions
 from minisift.task import Task, make_task
 
+if TYPE_CHECKING:
+    from minisift.memory import Plan
+    from minisift.settings import Settings
+
 logger = logging.getLogger(__name__)
 
 _SHORTEST_WINDOW = 48
 """Tokens that a text may have at least before it is labelled in windows."""
+_FEW, _MOST_HELD_OUT, _SCARCE = 100, 200, 5
+"""Sentences from which on some are held out, how many at most, and how many a label keeps."""
+_EVALUATED = 100
+"""Dev sentences that are labelled at each evaluation in training."""
 
 
 def fit(
@@ -33,66 +44,96 @@ def fit(
     names: Mapping[str, str] | None = None,
     descriptions: Mapping[str, str] | None = None,
     instruction: str | bool | None = None,
+    resume: bool = False,
     **settings: Any,
 ) -> Labeler:
     """Train a labeler by supervised in-context fine-tuning of a QLoRA adapter.
 
     model: a bundled name ("smollm2-135m", "gemma-3-270m"), hub id, folder or .gguf file.
-    train_set: a list of `Example`, a path or a Hugging Face `Dataset`; dev_set likewise: its
-    score is reported and travels with the labeler. output_dir: where to write the adapter
-    folder. names, descriptions and instruction: see `task.make_task`; no instruction by
+    train_set: a list of `Example`, a path or a Hugging Face `Dataset`. dev_set likewise: it
+    chooses the best adapter on the way, calibrates the scores, and its F1 travels with the labeler;
+    without one a tenth of 100 and more sentences is held out (`held_out`). output_dir: where to write
+    the adapter folder. resume: continue a training that was killed or interrupted, from the
+    checkpoint beside `output_dir`, to the adapter that it would have become. names, descriptions and instruction: see `task.make_task`; no instruction by
     default, since trained models do better without. settings: the fields of
-    `training.Settings`, such as strategy="mrc", shots=8, epochs, max_prompts, learning_rate,
+    `settings.Settings`, such as strategy="mrc", shots=8, epochs, max_prompts, learning_rate,
     lora_rank, quantize, template, seed.
+
+    Ctrl-C ends the training early: the labeler is returned, and saved, as it is then.
 
     Raises TypeError for an unknown setting and ValueError for a bad one, before weights load.
 
     >>> fit("smollm2-135m", "train.conll", output_dir="ner")  # doctest: +SKIP
     """
-    from minisift.training import make_settings
+    from minisift.settings import make_settings
 
     chosen = make_settings(settings)
     examples = as_examples(train_set)
-    dev = as_examples(dev_set) if dev_set is not None else None
     task = make_task(examples, names=names, descriptions=descriptions, instruction=instruction)
-    if dev is not None:
+    if dev_set is not None:
+        dev = as_examples(dev_set)
         _check_labels(task, dev)
-    if output_dir is not None:
-        check_folder(output_dir)
+    else:
+        examples, dev = hold_out(examples, chosen.held_out, chosen.seed)
+    checkpoint = _checkpoint(output_dir, resume)
 
     from minisift import models
+    from minisift.batches import training_rows
     from minisift.engines.transformers import TransformersEngine
+    from minisift.memory import estimate
     from minisift.tokenizer import load_tokenizer
-    from minisift.training import train, training_rows
+    from minisift.training import Training
 
     source = models.resolve(model)
     _check_export(source)
     tokenizer = load_tokenizer(source.weights)
-    template = _template(chosen.template, tokenizer, task.instruction)
-    renderer = Renderer(task, template, tokenizer)
+    renderer = Renderer(task, _template(chosen.template, tokenizer, task.instruction), tokenizer)
     rows, left_out = training_rows(renderer, examples, chosen)
     _report_left_out(left_out)
     demonstrations = _demonstrations(
         renderer, examples, chosen.shots, chosen.seed, chosen.max_length
     )
+    planned = estimate(models.configuration(source), rows, chosen, models.device())
+    if not planned.fits:
+        logger.warning("This may not fit; minisift.plan tells what would help.\n%s", planned)
 
     network, quantized = models.load_base(source, chosen.quantize)
     network = models.add_lora(network, chosen.lora_rank, chosen.lora_dropout, chosen.seed)
-    trained = train(network, rows, chosen, tokenizer.hf.pad_token_id or 0)
-    made = {
+    base = {"model": source.name, "fingerprint": source.fingerprint, "quantize": quantized}
+    made: dict[str, Any] = {
         "settings": asdict(chosen),
         "seed": chosen.seed,
         "sentences": len(examples),
+        "held_out": 0 if dev_set is not None else len(dev),
         "prompts": len(rows),
         "left_out": left_out,
-        "training": trained,
     }
-    base = {"model": source.name, "fingerprint": source.fingerprint, "quantize": quantized}
-    models.settle(network)
-    longest = models.longest_input(source)
-    engine = TransformersEngine(lambda: network, tokenizer, longest)
+    engine = TransformersEngine(lambda: network, tokenizer, models.longest_input(source))
     labeler = _labeler(renderer, examples, demonstrations, base, made, engine, lambda: network)
-    if dev is not None:
+    sample = random.Random(chosen.seed).sample(dev, min(len(dev), _EVALUATED))
+
+    def evaluate() -> float:
+        engine.forget()
+        return labeler.evaluate(sample).f1
+
+    training = Training(
+        network,
+        rows,
+        chosen,
+        evaluate=evaluate if sample and chosen.evaluations else None,
+        checkpoint=checkpoint,
+        tokens=planned.tokens,
+        identity=source.fingerprint,
+    )
+    if resume and training.resume():
+        logger.warning("Continuing at step %d of %s.", training.progress.step, checkpoint)
+    made["training"] = training.run()
+    models.settle(network)
+    engine.forget()
+    interrupted = made["training"].get("stopped") == "interrupted"
+    if not training.is_main:
+        return labeler
+    if dev and not interrupted:
         report = labeler.calibrate(dev, progress=True)
         logger.info(
             "dev F1 %.3f; scores are off by %.3f on average, at temperature %.2f.",
@@ -103,7 +144,110 @@ def fit(
         made["scores"] = {"dev": report.to_dict()}
     if output_dir is not None:
         labeler.save(output_dir)
+    if interrupted:
+        logger.warning(
+            "Interrupted after %d steps. %s",
+            training.progress.step,
+            f"{output_dir} holds the labeler as it was then; resume=True continues the training."
+            if checkpoint
+            else "The labeler is as it was then.",
+        )
+    elif checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
     return labeler
+
+
+def plan(
+    model: str | os.PathLike[str],
+    train_set: Any,
+    *,
+    device: str | None = None,
+    memory: float | None = None,
+    instruction: str | bool | None = None,
+    **settings: Any,
+) -> Plan:
+    """The memory that `fit` would take with these settings, before any weight is loaded.
+
+    device: "cuda", "mps" or "cpu"; this machine's by default. memory: gigabytes there are; those
+    of this machine by default. `print(plan(...))` tells what fits and, if it does not, what to
+    change.
+
+    >>> print(plan("smollm2-135m", "train.conll", device="cuda", memory=8))  # doctest: +SKIP
+    """
+    from minisift import models
+    from minisift.batches import training_rows
+    from minisift.memory import estimate, with_advice
+    from minisift.settings import make_settings
+    from minisift.tokenizer import load_tokenizer
+
+    chosen = make_settings(settings)
+    examples = as_examples(train_set)
+    task = make_task(examples, instruction=instruction)
+    source = models.resolve(model)
+    tokenizer = load_tokenizer(source.weights)
+    renderer = Renderer(task, _template(chosen.template, tokenizer, task.instruction), tokenizer)
+
+    where, here = device or models.device(), models.device()
+    if where == here and chosen.quantize and models.why_not_nf4():
+        chosen = replace(chosen, quantize=None)
+    available = None if memory is None else int(memory * 1e9)
+    if available is None and where != here:
+        raise ValueError(
+            f"device={where!r} is not here; fix: say how many gigabytes of memory= it has"
+        )
+
+    def planned(changed: Settings) -> Plan:
+        rows, _ = training_rows(renderer, examples, changed)
+        return estimate(models.configuration(source), rows, changed, where, available)
+
+    return with_advice(planned(chosen), chosen, planned)
+
+
+def hold_out(
+    examples: Sequence[Example], share: float, seed: int
+) -> tuple[Sequence[Example], Sequence[Example]]:
+    """The examples less a random share of them, at most 200, and that share.
+
+    Fewer than 100 examples stay whole; so does what a label needs to keep five examples.
+    """
+    if len(examples) < _FEW or not share:
+        return examples, []
+    left = Counter(label for e in examples for label in {s.label for s in e.spans})
+    wanted = min(round(share * len(examples)), _MOST_HELD_OUT)
+    order = list(range(len(examples)))
+    random.Random(seed).shuffle(order)
+    taken: list[int] = []
+    for index in order:
+        labels = {span.label for span in examples[index].spans}
+        if len(taken) < wanted and all(left[label] > _SCARCE for label in labels):
+            taken.append(index)
+            left.subtract(labels)
+    logger.warning(
+        "No dev set: %d of %d sentences are held out as one (held_out=0 trains on all).",
+        len(taken),
+        len(examples),
+    )
+    held = set(taken)
+    return (
+        [example for index, example in enumerate(examples) if index not in held],
+        [examples[index] for index in taken],
+    )
+
+
+def _checkpoint(output_dir: str | os.PathLike[str] | None, resume: bool) -> Path | None:
+    """Where the state of the training lies while it runs: beside the adapter folder."""
+    if output_dir is None:
+        if resume:
+            raise ValueError("resume=True without output_dir; fix: give that of the training")
+        return None
+    check_folder(output_dir)
+    folder = Path(output_dir)
+    path = folder.with_name(f"{folder.name}.checkpoint")
+    if resume and not path.is_file():
+        logger.warning("%s: nothing to continue; the training starts at its beginning.", path)
+    if not resume and path.is_file():
+        logger.warning("%s: of an unfinished training, is replaced (resume=True continues).", path)
+    return path
 
 
 def prompt(

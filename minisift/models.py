@@ -137,6 +137,12 @@ def device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def _place() -> str:
+    """The device of this process: of several GPUs the one that the launcher meant for it."""
+    where = device()
+    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if where == "cuda" else where
+
+
 def why_not_nf4() -> str:
     """Why bitsandbytes can't quantize to NF4 here; empty if it can."""
     try:
@@ -185,7 +191,7 @@ def load_base(source: Source, quantize: str | None) -> tuple[Any, str | None]:
     model: Any
     with quietly():
         model = AutoModelForCausalLM.from_pretrained(
-            weights, dtype=torch.bfloat16, device_map={"": device()}, **options
+            weights, dtype=torch.bfloat16, device_map={"": _place()}, **options
         )
     for module in model.modules():
         # bitsandbytes would repack 4-bit weights for CPU inference, in place and less exactly than
@@ -195,12 +201,16 @@ def load_base(source: Source, quantize: str | None) -> tuple[Any, str | None]:
     return model.eval(), quantize
 
 
-def longest_input(source: Source) -> int | None:
-    """Tokens that a model takes by its configuration, if that says so."""
+def configuration(source: Source) -> Any:
+    """The model's configuration, of transformers. Loads no weights."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(source.weights).get_text_config()
-    return getattr(config, "max_position_embeddings", None)
+    return AutoConfig.from_pretrained(source.weights)
+
+
+def longest_input(source: Source) -> int | None:
+    """Tokens that a model takes by its configuration, if that says so."""
+    return getattr(configuration(source).get_text_config(), "max_position_embeddings", None)
 
 
 def settle(model: Any) -> Any:

@@ -1,249 +1,350 @@
-"""Supervised in-context fine-tuning of a LoRA adapter (SIFT, arXiv 2509.00921)."""
+"""Supervised in-context fine-tuning of a LoRA adapter (SIFT, arXiv 2509.00921): the loop."""
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import logging
 import math
-import tempfile
+import shutil
+import signal
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from minisift.data import Example
-from minisift.demonstrations import Sampling, draws
-from minisift.progress import bar, quietly
-from minisift.prompts import STRATEGIES, Renderer, Row, Strategy
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+from minisift import attention
+from minisift.batches import Objective, collate, pack, targets
+from minisift.files import whole
+from minisift.progress import bar
+from minisift.prompts import Row
+from minisift.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-IGNORED = -100
-"""Label of a position that the loss does not count (PyTorch's ignore_index)."""
+_WARMUP = 0.1
+"""Share of the steps in which the learning rate rises."""
+_LARGEST_GRADIENT = 1.0
+_POINTS = 20
+"""Points of a learning curve."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to train. The command line's flags and `fit`'s keywords are these fields.
+@dataclass
+class Progress:
+    """How far a training is. All of it travels in checkpoints."""
 
-    docs/decisions.md tells which defaults were measured and which come from trial runs.
+    step: int = 0
+    loss: float = math.nan
+    """Mean loss of a target token, running."""
+    seconds: float = 0.0
+    tokens: int = 0
+    """Target tokens that were trained on."""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """Step, seconds and loss, and dev F1 where it was measured."""
+    best: float = -1.0
+    worse: int = 0
+    """Evaluations since the best one."""
+
+
+class Training:
+    """One training of a model's adapter: rows in order, `settings.batch_size` a step.
+
+    Everything random is drawn from the seed and the number of the step, so that a training that
+    continues from a checkpoint gives the same adapter, bit by bit, as one that never stopped.
+
+    evaluate: dev F1 of the model as it is; checkpoint: the file to keep the state in; tokens: what
+    a pass may hold, halved whenever memory runs out; identity: tells checkpoints of other base
+    models.
     """
 
-    strategy: Strategy = "mrc"
-    """Which tokens the loss counts: "mrc", "src" or "vanilla"."""
-    shots: int = 8
-    """Demonstrations in a prompt; 0 is plain supervised fine-tuning."""
-    sampling: Sampling = "partition"
-    """How training prompts are drawn: "partition" or "target", see demonstrations.draws."""
-    epochs: float | None = None
-    """Times that each sentence is seen; None: 5 for 1,000 sentences, more for fewer."""
-    max_prompts: int | None = None
-    """Train on just so many prompts, whatever `epochs` says."""
-    learning_rate: float = 1.5e-3
-    lora_rank: int = 16
-    lora_dropout: float = 0.05
-    batch_size: int = 2
-    """Prompts an optimiser step, one after the other through the model."""
-    max_length: int = 2048
-    """Tokens a prompt may have; demonstrations that would make it longer are dropped."""
-    quantize: str | None = "nf4"
-    """4-bit weights under the adapter ("nf4"), or None for bf16."""
-    gradient_checkpointing: bool | None = None
-    """Recompute activations to save memory; None: on a GPU yes, on a CPU no (a quarter faster)."""
-    template: str = "plain"
-    """"plain" text, or "chat": the instruct model's own format, demonstrations as turns."""
-    seed: int = 0
+    def __init__(
+        self,
+        model: Any,
+        rows: Sequence[Row],
+        settings: Settings,
+        *,
+        evaluate: Callable[[], float] | None = None,
+        checkpoint: Path | None = None,
+        tokens: int = 1 << 14,
+        identity: str = "",
+    ) -> None:
+        self._model = model
+        self._settings = settings
+        self._evaluate = evaluate
+        self._checkpoint = checkpoint
+        self._tokens = tokens
+        size = settings.batch_size
+        self._steps = [rows[first : first + size] for first in range(0, len(rows), size)]
+        self._digest = _digest(rows, settings, identity)
+        self._accelerator = Accelerator(cpu=_device(model).type == "cpu")
+        self._weights = {
+            name: weight for name, weight in model.named_parameters() if weight.requires_grad
+        }
+        self._objective, self._optimizer = self._accelerator.prepare(
+            Objective(model), _optimizer(list(self._weights.values()), settings, _device(model))
+        )
+        self.progress = Progress()
+        self._best: dict[str, torch.Tensor] | None = None
+        self._interrupted = False
 
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name}={getattr(self, name)!r} is not {what}"
-            for name, good, what in (
-                ("strategy", self.strategy in STRATEGIES, f"one of {', '.join(STRATEGIES)}"),
-                ("sampling", self.sampling in ("partition", "target"), "'partition' or 'target'"),
-                ("shots", self.shots >= 0, "0 or more"),
-                ("epochs", self.epochs is None or self.epochs > 0, "above 0"),
-                ("max_prompts", self.max_prompts is None or self.max_prompts > 0, "above 0"),
-                ("learning_rate", 0 < self.learning_rate < 1, "between 0 and 1"),
-                ("lora_rank", self.lora_rank > 0, "above 0"),
-                ("lora_dropout", 0 <= self.lora_dropout < 1, "at least 0 and below 1"),
-                ("batch_size", self.batch_size > 0, "above 0"),
-                ("max_length", self.max_length > 0, "above 0"),
-                ("quantize", self.quantize in ("nf4", None), "'nf4' or None"),
-                ("template", self.template in ("plain", "chat"), "'plain' or 'chat'"),
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files."""
+        return bool(self._accelerator.is_main_process)
+
+    def resume(self) -> bool:
+        """Take up the checkpoint, if there is one; raises ValueError if it is not of this training."""
+        if self._checkpoint is None or not self._checkpoint.is_file():
+            return False
+        state = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
+        if state["digest"] != self._digest:
+            raise ValueError(
+                f"{self._checkpoint}: the checkpoint of other data, settings or another model; "
+                "fix: give what that training was given, or delete the file"
             )
-            if not good
-        ]
-        if problems:
-            raise ValueError("; ".join(problems))
+        self._put(state["weights"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+        self._best = state["best"]
+        return True
 
-    def prompts(self, sentences: int) -> int:
-        """Training prompts for a data set of so many sentences."""
-        if self.max_prompts:
-            return self.max_prompts
-        epochs = self.epochs or 5 * math.sqrt(1000 / sentences)
-        seen = self.shots + 1 if self.sampling == "partition" else 1
-        return max(1, round(epochs * sentences / seen))
+    def run(self) -> dict[str, Any]:
+        """Train to the end, or until Ctrl-C; the model has the best adapter then.
 
-
-def make_settings(given: dict[str, Any]) -> Settings:
-    """Settings from keywords; raises TypeError that names unknown ones and those there are."""
-    known = [field.name for field in fields(Settings)]
-    if unknown := sorted(set(given) - set(known)):
-        raise TypeError(
-            f"unknown option(s) {', '.join(unknown)}; fix: options are {', '.join(known)}"
+        Returns what the labeler tells of its training.
+        """
+        if self._checkpoint is not None and self.is_main:
+            _check_space(self._checkpoint, 4 * 4 * sum(w.numel() for w in self._weights.values()))
+        settings, progress, total = self._settings, self.progress, len(self._steps)
+        every = math.ceil(total / max(1, settings.evaluations))
+        noted = math.ceil(total / _POINTS)
+        saved = began = time.monotonic()
+        began -= progress.seconds
+        self._train_mode()
+        stopped = ""
+        shown = bar(
+            total=total,
+            initial=progress.step,
+            desc=f"training on {sum(map(len, self._steps))} prompts",
+            unit="step",
+            disable=not self._accelerator.is_local_main_process,
         )
-    return Settings(**given)
+        with shown, self._interruptible():
+            while progress.step < total and not stopped:
+                self._step(self._steps[progress.step])
+                progress.step += 1
+                progress.seconds = time.monotonic() - began
+                shown.set_postfix(self._told(), refresh=False)
+                shown.update()
+                if self._agreed(self._interrupted):
+                    stopped = "interrupted"
+                elif progress.step == total or progress.step % every == 0:
+                    self._note(self._score() if self._evaluate else {})
+                    if progress.worse >= settings.patience:
+                        stopped = "no better F1"
+                elif progress.step % noted == 0:
+                    self._note({})
+                due = time.monotonic() - saved >= settings.checkpoint_seconds
+                if due or stopped == "interrupted":
+                    self._save()
+                    saved = time.monotonic()
+        if self._best is not None:
+            self._put(self._best)
+        self._label_mode()
+        told = {
+            "seconds": round(progress.seconds, 1),
+            "steps": progress.step,
+            "loss": round(progress.loss, 4),
+            "target_tokens": progress.tokens,
+            "curve": progress.curve,
+        }
+        return {**told, "stopped": stopped} if stopped else told
 
+    def _precision(self) -> Any:
+        """Beside bf16 weights the adapter's float32 ones compute in bf16 too."""
+        half = any(weight.dtype == torch.bfloat16 for weight in self._model.parameters())
+        return torch.autocast(_device(self._model).type, torch.bfloat16, enabled=half)
 
-def training_rows(
-    renderer: Renderer, examples: Sequence[Example], settings: Settings
-) -> tuple[list[Row], dict[str, int]]:
-    """The rows of a whole training, in order, and how much was left out to fit `max_length`."""
-    rows: list[Row] = []
-    dropped = too_long = 0
-    count = settings.prompts(len(examples))
-    drawn = draws(examples, settings.shots, settings.sampling, settings.seed)
-    for demonstrations, target in itertools.islice(drawn, count):
+    def _train_mode(self) -> None:
+        self._model.train()
+        attention.use(self._model, rows=True)
+        if self._settings.checkpoints_on(_device(self._model).type):
+            self._model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def _label_mode(self) -> None:
+        self._model.eval()
+        attention.use(self._model, rows=False)
+
+    def _step(self, rows: Sequence[Row]) -> None:
+        """One update; should memory run out, again in smaller passes."""
+        while True:
+            try:
+                loss = self._gradients(rows)
+                break
+            except RuntimeError as error:
+                alone = self._accelerator.num_processes == 1
+                largest = max(pack(rows, self._tokens), key=len)
+                if not (alone and should_reduce_batch_size(error)) or len(largest) == 1:
+                    raise
+                self._tokens = max(1, sum(len(row.ids) for row in largest) // 2)
+            self._optimizer.zero_grad()
+            clear_device_cache(garbage_collection=True)
+            logger.warning("Out of memory: from here on at most %d tokens a pass.", self._tokens)
+        self._accelerator.clip_grad_norm_(self._weights.values(), _LARGEST_GRADIENT)
+        rate = _rate(self.progress.step, len(self._steps)) * self._settings.learning_rate
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        known = not math.isnan(self.progress.loss)
+        self.progress.loss = 0.9 * self.progress.loss + 0.1 * loss if known else loss
+        self.progress.tokens += sum(map(targets, rows))
+
+    def _gradients(self, rows: Sequence[Row]) -> float:
+        """Gradients of the mean loss over the target tokens of all rows; returns that loss."""
+        count = max(1, sum(map(targets, rows)))
+        processes, rank = self._accelerator.num_processes, self._accelerator.process_index
+        share = math.ceil(sum(len(row.ids) for row in rows) / processes)
+        passes = pack(rows, min(self._tokens, share))
+        # each process takes as many passes; one that would have none repeats one for nothing
+        weights = [1.0] * len(passes) + [0.0] * (-len(passes) % processes)
+        mine = list(range(rank, len(weights), processes))
+        torch.manual_seed((self._settings.seed * 1_000_003 + self.progress.step) * 1024 + rank)
+        total = torch.zeros((), device=self._accelerator.device)
+        for index in mine:
+            batch = collate(passes[index % len(passes)], total.device)
+            last = index == mine[-1]
+            with nullcontext() if last else self._accelerator.no_sync(self._objective):
+                with self._precision():
+                    loss = self._objective(**batch)
+                # data-parallel training takes the mean of the processes' gradients
+                scale = weights[index] * processes / count
+                self._accelerator.backward(loss * scale)
+            total += loss.detach() * weights[index]
+        return float(self._accelerator.reduce(total, "sum") / count)
+
+    def _note(self, scores: dict[str, float]) -> None:
+        """A point of the learning curve."""
+        progress = self.progress
+        seconds, loss = round(progress.seconds, 1), round(progress.loss, 4)
+        progress.curve.append({"step": progress.step, "seconds": seconds, "loss": loss, **scores})
+
+    def _score(self) -> dict[str, float]:
+        """The dev F1; the adapter is kept if it is the best so far, or as good."""
+        assert self._evaluate is not None
+        found = [0.0]
+        if self.is_main:
+            self._model.eval()
+            found = [self._evaluate()]
+            self._train_mode()
+        if self._accelerator.num_processes > 1:
+            broadcast_object_list(found)
+        self.progress.worse += 1
+        if found[0] >= self.progress.best:
+            self.progress.best, self.progress.worse = found[0], 0
+            self._best = self._taken()
+        return {"f1": round(found[0], 4)}
+
+    def _told(self) -> dict[str, str]:
+        told = {"loss": f"{self.progress.loss:.3f}"}
+        scores = [f"{row['f1']:.3f}" for row in self.progress.curve if "f1" in row]
+        return {**told, "dev F1": " ".join(scores)} if scores else told
+
+    def _taken(self) -> dict[str, torch.Tensor]:
+        return {name: weight.detach().cpu().clone() for name, weight in self._weights.items()}
+
+    def _put(self, weights: dict[str, torch.Tensor]) -> None:
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(weights[name])
+
+    def _save(self) -> None:
+        if self._checkpoint is None or not self.is_main:
+            return
+        state = {
+            "digest": self._digest,
+            "weights": self._taken(),
+            "optimizer": self._optimizer.state_dict(),
+            "progress": asdict(self.progress),
+            "best": self._best,
+        }
         try:
-            reserve = len(renderer.response(target))
-            kept = renderer.fitting(demonstrations, target, settings.max_length, reserve)
-        except ValueError:
-            too_long += 1
-            continue
-        dropped += len(demonstrations) - len(kept)
-        rows.append(renderer.row(kept, target, settings.strategy))
-    if not rows:
-        raise ValueError(
-            f"no training sentence fits max_length={settings.max_length} tokens; fix: raise it"
+            with whole(self._checkpoint) as draft:
+                torch.save(state, draft)
+        except (OSError, RuntimeError) as error:
+            raise OSError(
+                f"{self._checkpoint}: cannot be written at step {self.progress.step} ({error}); an "
+                "older checkpoint is as it was; fix: free some space and call again with "
+                "resume=True"
+            ) from error
+
+    def _agreed(self, mine: bool) -> bool:
+        """Whether any process says so."""
+        if self._accelerator.num_processes == 1:
+            return mine
+        flag = torch.tensor(float(mine), device=self._accelerator.device)
+        return bool(self._accelerator.reduce(flag, "sum") > 0)
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """The first Ctrl-C ends the training after the step that runs, a second one at once."""
+
+        def stop(*_: Any) -> None:
+            self._interrupted = True
+            signal.signal(signal.SIGINT, before)
+            logger.warning("Stopping after this step; Ctrl-C again stops at once.")
+
+        try:
+            before = signal.signal(signal.SIGINT, stop)
+        except ValueError:  # not the main thread: signals go elsewhere
+            yield
+            return
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def _device(model: Any) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _optimizer(weights: list[Any], settings: Settings, device: torch.device) -> Any:
+    """AdamW; on a GPU with 8-bit states that move to the host where memory runs short."""
+    if device.type == "cuda" and settings.quantize:
+        from bitsandbytes.optim import PagedAdamW8bit
+
+        return PagedAdamW8bit(weights, lr=settings.learning_rate, weight_decay=0.0)
+    return torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=0.0, fused=True)
+
+
+def _rate(step: int, steps: int) -> float:
+    """The learning rate of a step, as a share: a linear rise, then half a cosine to nothing."""
+    rise = math.ceil(_WARMUP * steps)
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
+
+
+def _digest(rows: Sequence[Row], settings: Settings, identity: str) -> str:
+    """Tells trainings apart: by all that shapes the adapter."""
+    shaping = replace(settings, checkpoint_seconds=0)
+    digest = hashlib.sha256(f"{identity} {shaping!r}".encode())
+    for row in rows:
+        digest.update(repr((row.ids, row.mask)).encode())
+    return digest.hexdigest()
+
+
+def _check_space(path: Path, needed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(path.parent).free) < needed:
+        raise OSError(
+            f"{path.parent}: {free / 1e6:.0f} MB free, a training keeps up to "
+            f"{needed / 1e6:.0f} MB there; fix: free some space, or another output_dir"
         )
-    return rows, {"demonstrations dropped": dropped, "prompts too long": too_long}
-
-
-def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
-    """A batch of rows padded at the right, logits to be computed at counted positions only.
-
-    input_ids and attention_mask: [rows, longest]. logits_to_keep: [kept], the positions whose
-    next token some row counts. labels: [rows, 1 + kept], the next tokens, IGNORED where not
-    counted; the first column is always IGNORED, since the Trainer's count of target tokens takes
-    labels to be shifted by one and leaves it out.
-    """
-    import torch
-
-    longest = max(len(row.ids) for row in rows)
-    keep = sorted({i - 1 for row in rows for i, counts in enumerate(row.mask) if counts and i})
-    ids = torch.full((len(rows), longest), pad)
-    attention = torch.zeros((len(rows), longest), dtype=torch.long)
-    labels = torch.full((len(rows), 1 + len(keep)), IGNORED)
-    for index, row in enumerate(rows):
-        ids[index, : len(row.ids)] = torch.tensor(row.ids)
-        attention[index, : len(row.ids)] = 1
-        for column, position in enumerate(keep, 1):
-            if position + 1 < len(row.ids) and row.mask[position + 1]:
-                labels[index, column] = row.ids[position + 1]
-    return {
-        "input_ids": ids,
-        "attention_mask": attention,
-        "logits_to_keep": torch.tensor(keep),
-        "labels": labels,
-    }
-
-
-def loss_sum(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-    """Cross entropy of the kept logits, over the target tokens of the whole optimiser step.
-
-    Normalised by `num_items_in_batch`, so that each target token of a step weighs the same
-    however the step is cut into rows.
-    """
-    from torch.nn.functional import cross_entropy
-
-    logits, targets = outputs.logits.float().flatten(0, 1), labels[:, 1:].flatten()
-    total = cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
-    return total / (num_items_in_batch or (targets != IGNORED).sum())
-
-
-def train(model: Any, rows: Sequence[Row], settings: Settings, pad: int) -> dict[str, float]:
-    """Train the model's adapter on rows, in order; returns seconds, steps and the last loss."""
-    from torch.utils.data import Dataset
-    from transformers import PrinterCallback, Trainer, TrainingArguments
-
-    class Rows(Dataset):
-        def __len__(self) -> int:
-            return len(rows)
-
-        def __getitem__(self, index: int) -> Row:
-            return rows[index]
-
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    progress = _progress(math.ceil(len(rows) / settings.batch_size), len(rows))
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="minisift-") as scratch, quietly():
-        trainer = Trainer(
-            model=model,
-            args=TrainingArguments(
-                output_dir=scratch,
-                num_train_epochs=1,
-                per_device_train_batch_size=1,
-                gradient_accumulation_steps=settings.batch_size,
-                learning_rate=settings.learning_rate,
-                lr_scheduler_type="cosine",
-                warmup_steps=0.1,
-                weight_decay=0.0,
-                optim="paged_adamw_8bit" if settings.quantize and not on_cpu else "adamw_torch",
-                gradient_checkpointing=(
-                    not on_cpu
-                    if settings.gradient_checkpointing is None
-                    else settings.gradient_checkpointing
-                ),
-                gradient_checkpointing_kwargs={"use_reentrant": False},
-                train_sampling_strategy="sequential",
-                use_cpu=on_cpu,
-                remove_unused_columns=False,
-                save_strategy="no",
-                logging_steps=1,
-                disable_tqdm=True,
-                report_to=[],
-                seed=settings.seed,
-                label_names=["labels"],
-            ),
-            train_dataset=Rows(),
-            data_collator=lambda batch: collate(batch, pad),
-            compute_loss_func=loss_sum,
-            callbacks=[progress],
-        )
-        trainer.pop_callback(PrinterCallback)
-        result = trainer.train()
-    model.eval()
-    return {
-        "seconds": round(time.monotonic() - started, 1),
-        "steps": result.global_step,
-        "loss": round(progress.recent, 4),
-    }
-
-
-def _progress(steps: int, prompts: int) -> Any:
-    from transformers import TrainerCallback
-
-    class Progress(TrainerCallback):
-        """One bar with the running loss and the time left."""
-
-        def __init__(self) -> None:
-            self.recent = math.nan
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.bar = bar(total=steps, desc=f"training on {prompts} prompts", unit="step")
-
-        def on_log(
-            self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any
-        ) -> None:
-            if "loss" in (logs or {}):
-                known = not math.isnan(self.recent)
-                self.recent = 0.9 * self.recent + 0.1 * logs["loss"] if known else logs["loss"]
-                self.bar.set_postfix(loss=f"{self.recent:.3f}", refresh=False)
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.bar.update(state.global_step - self.bar.n)
-
-        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.bar.close()
-
-    return Progress()

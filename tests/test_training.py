@@ -1,6 +1,13 @@
-"""Batches, loss and settings, on a tiny random model."""
+"""Passes, loss, the loop, resuming; on tiny random models."""
 
 import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,9 +16,13 @@ from hypothesis import strategies as st
 from minisift.cli import _parser
 from minisift.data import Example
 from minisift.prompts import Row
-from minisift.training import IGNORED, Settings, collate, make_settings, train
+from minisift.settings import Settings, make_settings
 
 torch = pytest.importorskip("torch")
+
+from minisift import attention  # noqa: E402
+from minisift.batches import Objective, collate, pack, targets, training_rows  # noqa: E402
+from minisift.training import Training  # noqa: E402
 
 rows = st.lists(
     st.lists(st.tuples(st.integers(1, 30), st.booleans()), min_size=2, max_size=9).map(
@@ -24,16 +35,25 @@ rows = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(rows)
-def test_labels_are_the_counted_next_tokens(batch):
-    found = collate(batch, pad=0)
-    keep = found["logits_to_keep"].tolist()
-    for index, row in enumerate(batch):
-        counted = [(i - 1, row.ids[i]) for i in range(1, len(row.ids)) if row.mask[i]]
-        labels = zip(keep, found["labels"][index, 1:].tolist(), strict=True)
-        assert [(at, label) for at, label in labels if label != IGNORED] == counted
-        assert found["input_ids"][index, : len(row.ids)].tolist() == row.ids
-        assert found["labels"][index, 0] == IGNORED
-        assert found["attention_mask"][index].sum() == len(row.ids)
+def test_a_pass_predicts_the_counted_next_tokens(batch):
+    found = collate(batch)
+    ids, positions = found["input_ids"][0].tolist(), found["position_ids"][0].tolist()
+    assert ids == [token for row in batch for token in row.ids]
+    assert positions == [at for row in batch for at in range(len(row.ids))]
+    wanted = [row.ids[at] for row in batch for at in range(1, len(row.ids)) if row.mask[at]]
+    assert found["labels"].tolist() == wanted
+    assert [ids[at + 1] for at in found["kept"].tolist()] == wanted
+    assert len(wanted) == sum(map(targets, batch))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 60))
+def test_rows_are_packed_into_passes(lengths, room):
+    batch = [Row([i] * length, [True] * length) for i, length in enumerate(lengths)]
+    passes = pack(batch, room)
+    assert sorted(row.ids[0] for group in passes for row in group) == list(range(len(batch)))
+    for group in passes:
+        assert len(group) == 1 or sum(len(row.ids) for row in group) <= room
 
 
 def tiny(**changes):
@@ -47,62 +67,260 @@ def tiny(**changes):
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
+        initializer_range=0.2,
         **changes,
     )
     return LlamaForCausalLM(config).eval()
 
 
-def test_loss_is_the_mean_over_target_tokens_of_the_step():
+def tiny_gemma():
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(
+        vocab_size=40,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        sliding_window=4,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    )
+    return Gemma3ForCausalLM(config).eval()
+
+
+TINY = {"llama": tiny, "gemma3": tiny_gemma}
+
+
+def train(model, batch, chosen, **options):
+    return Training(model, batch, chosen, **options).run()
+
+
+def random_rows(count, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for _ in range(count):
+        length = int(torch.randint(6, 20, (), generator=generator))
+        ids = torch.randint(1, 40, (length,), generator=generator).tolist()
+        found.append(Row(ids, [at >= length // 2 for at in range(length)]))
+    return found
+
+
+def plain_loss(model, row):
+    """The sum over the targets, as the model computes it alone and whole."""
+    logits = model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
+    counted = [at for at in range(1, len(row.ids)) if row.mask[at]]
+    return -sum(logits[at - 1, row.ids[at]] for at in counted)
+
+
+@pytest.mark.parametrize("kind", TINY)
+@pytest.mark.parametrize(("chunk", "plain"), [(1 << 24, 1024), (80, 0)])
+def test_a_packed_loss_and_its_gradients_are_those_of_the_rows_alone(
+    kind, chunk, plain, monkeypatch
+):
+    monkeypatch.setattr("minisift.batches._LOGITS", chunk)
+    monkeypatch.setattr("minisift.attention._PLAIN", plain)
+    batch = random_rows(4)
+    alone, packed = TINY[kind](), TINY[kind]()
+    for model in (alone, packed):
+        model.get_output_embeddings().weight.requires_grad_(False)
+    wanted = sum(plain_loss(alone, row) for row in batch)
+    wanted.backward()
+    attention.use(packed, rows=True)
+    loss = Objective(packed)(**collate(batch))
+    loss.backward()
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+    for ours, theirs in zip(packed.parameters(), alone.parameters(), strict=True):
+        if theirs.requires_grad:
+            assert torch.allclose(ours.grad, theirs.grad, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("tokens", [1, 1 << 14])
+def test_the_loss_is_the_mean_over_target_tokens_of_the_step(tokens):
     batch = [
         Row([1, 2, 3, 4, 5, 6], [False, False, True, True, True, True]),
         Row([7, 8, 9], [False, False, True]),
     ]
-    model = tiny()
-    total = count = 0
     with torch.no_grad():
-        for row in batch:
-            logits = model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
-            for at in range(1, len(row.ids)):
-                if row.mask[at]:
-                    total -= logits[at - 1, row.ids[at]].item()
-                    count += 1
-    chosen = Settings(batch_size=2, learning_rate=1e-9, gradient_checkpointing=False, quantize=None)
-    assert train(model, batch, chosen, pad=0)["loss"] == pytest.approx(total / count, abs=2e-3)
+        mean = sum(plain_loss(tiny(), row) for row in batch).item() / 5
+    chosen = Settings(batch_size=2, learning_rate=1e-9, quantize=None)
+    told = train(tiny(), batch, chosen, tokens=tokens)
+    assert told["loss"] == pytest.approx(mean, abs=2e-3)
+    assert told["target_tokens"] == 5
 
 
 def test_training_lowers_the_loss():
-    batch = [Row([1, 2, 3, 4] * 4, [False] * 8 + [True] * 8)] * 30
-    before = train(tiny(), batch[:1], Settings(learning_rate=1e-9, quantize=None), pad=0)
+    batch = [Row([1, 2, 3, 4] * 4, [False] * 8 + [True] * 8)] * 80
+    before = train(tiny(), batch[:1], Settings(learning_rate=1e-9, quantize=None))
     chosen = Settings(learning_rate=1e-2, quantize=None, gradient_checkpointing=True)
-    after = train(tiny(), batch, chosen, pad=0)
+    after = train(tiny(), batch, chosen)
     assert after["loss"] < 0.8 * before["loss"]
-    assert after["steps"] == 15
+    assert after["steps"] == 40
+    assert [row["step"] for row in after["curve"]] == list(range(2, 41, 2))
 
 
-@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def weights_of(model):
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+
+def test_when_memory_runs_out_passes_get_smaller(monkeypatch, caplog):
+    batch, chosen = random_rows(8), Settings(learning_rate=1e-2, quantize=None, batch_size=4)
+    wanted, found = tiny(), tiny()
+    train(wanted, batch, chosen)
+    real, most = Objective.forward, 45
+
+    def scarce(self, input_ids, **inputs):
+        if input_ids.numel() > most:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return real(self, input_ids, **inputs)
+
+    monkeypatch.setattr(Objective, "forward", scarce)
+    train(found, batch, chosen)
+    assert "Out of memory" in caplog.text
+    assert torch.allclose(weights_of(found), weights_of(wanted), atol=1e-4)
+    most = 3
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        train(tiny(), batch, chosen)
+
+
+def test_the_best_adapter_is_kept_and_training_ends_early():
+    batch = random_rows(40)
+    chosen = Settings(learning_rate=1e-2, quantize=None, evaluations=10, patience=2)
+    model, seen = tiny(), []
+    scores = iter([0.1, 0.5, 0.5, 0.2, 0.3])
+
+    def evaluate():
+        assert not model.training
+        seen.append(weights_of(model))
+        return next(scores)
+
+    told = train(model, batch, chosen, evaluate=evaluate)
+    assert told["stopped"] == "no better F1"
+    assert [row["f1"] for row in told["curve"] if "f1" in row] == [0.1, 0.5, 0.5, 0.2, 0.3]
+    assert torch.equal(weights_of(model), seen[2])
+    assert not model.training
+
+
+def test_ctrl_c_ends_after_the_step_and_the_checkpoint_continues(tmp_path):
+    batch, chosen = random_rows(20), Settings(learning_rate=1e-2, quantize=None, evaluations=5)
+    whole, halted, resumed = tiny(), tiny(), tiny()
+    options = {"checkpoint": tmp_path / "run.checkpoint"}
+    train(whole, batch, chosen, evaluate=lambda: 0.5)
+
+    calls = iter([0, 1])
+
+    def interrupt():
+        if next(calls):
+            os.kill(os.getpid(), signal.SIGINT)
+        return 0.5
+
+    told = train(halted, batch, chosen, evaluate=interrupt, **options)
+    assert told["stopped"] == "interrupted"
+    assert told["steps"] == 5
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again = Training(resumed, batch, chosen, evaluate=lambda: 0.5, **options)
+    assert again.resume()
+    assert again.progress.step == 5
+    again.run()
+    assert torch.equal(weights_of(resumed), weights_of(whole))
+    other = Training(tiny(), batch[1:], chosen, **options)
+    with pytest.raises(ValueError, match=r"run\.checkpoint.*other data"):
+        other.resume()
+
+
+def test_a_full_disk_leaves_the_older_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "run.checkpoint"
+    batch = random_rows(10)
+    chosen = Settings(quantize=None, checkpoint_seconds=0)
+    train(tiny(), batch, chosen, checkpoint=path)
+    before, real = path.read_bytes(), torch.save
+
+    def full(state, draft):
+        real(state, draft)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"run\.checkpoint.*resume=True"):
+        train(tiny(), batch, chosen, checkpoint=path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(OSError, match="MB free"):
+        train(tiny(), batch, chosen, checkpoint=path)
+
+
+SCRIPT = """
+import json, sys
+sys.path[:0] = ["tests"]
+from pathlib import Path
+from test_training import Settings, Training, random_rows, tiny, weights_of
+from minisift.models import add_lora
+path, dropout = Path(sys.argv[1]), 0.3
+model = add_lora(tiny(), 4, dropout, 0)
+chosen = Settings(learning_rate=1e-2, quantize=None, checkpoint_seconds=0, batch_size=4)
+rows = random_rows(int(sys.argv[2]))
+training = Training(model, rows, chosen, checkpoint=path)
+if "resume" in sys.argv:
+    training.resume()
+print("started", training.progress.step, flush=True)
+told = training.run()
+if training.is_main:
+    print("result", json.dumps([told["loss"], *weights_of(model).tolist()]))
+"""
+
+
+def script(*words, launch=()):
+    command = [sys.executable, *launch, *map(str, words)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path.cwd()
+    )
+
+
+def result(process):
+    out, err = process.communicate(timeout=300)
+    line = next((line for line in out.splitlines() if line.startswith("result ")), None)
+    assert line, err
+    return json.loads(line[len("result ") :])
+
+
+def test_killed_at_any_moment_it_continues_to_the_same_adapter(tmp_path):
+    import random
+
+    file = tmp_path / "run.py"
+    file.write_text(SCRIPT)
+    wanted = result(script(file, tmp_path / "whole.checkpoint", 600))
+    path, moments = tmp_path / "killed.checkpoint", random.Random(0)
+    for _ in range(10):
+        process = script(file, path, 600, "resume")
+        if process.stdout.readline().startswith("started"):
+            time.sleep(moments.uniform(0, 0.25))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert result(script(file, path, 600, "resume")) == wanted
+
+
+def test_two_processes_train_as_one(tmp_path):
+    file = tmp_path / "run.py"
+    file.write_text(
+        SCRIPT.replace("dropout = Path(sys.argv[1]), 0.3", "dropout = Path(sys.argv[1]), 0.0")
+    )
+    alone = result(script(file, tmp_path / "one.checkpoint", 20))
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes=2", "--num_machines=1"]
+    launch += ["--mixed_precision=no", "--dynamo_backend=no", "--num_cpu_threads_per_process=1"]
+    both = result(script(file, tmp_path / "two.checkpoint", 20, launch=launch))
+    assert both == pytest.approx(alone, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", TINY)
 def test_ragged_batches_compute_what_single_texts_do(kind):
     """Padding in the cache changes nothing, sliding windows included."""
     from transformers import DynamicCache
 
     from minisift.engines.transformers import TransformersEngine
 
-    model = tiny()
-    if kind == "gemma3":
-        from transformers import Gemma3ForCausalLM, Gemma3TextConfig
-
-        torch.manual_seed(0)
-        config = Gemma3TextConfig(
-            vocab_size=40,
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=3,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            head_dim=8,
-            sliding_window=4,
-            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
-        )
-        model = Gemma3ForCausalLM(config).eval()
+    model = TINY[kind]()
     engine = TransformersEngine(lambda: model, None, None)
     turns = [[[1, 2, 3], [4, 5, 6, 7, 8, 9]], [[10], [11, 12, 13]], [[14, 15, 16, 17], [18]]]
     cache, positions = DynamicCache(), torch.zeros((2, 0), dtype=torch.long)
@@ -133,7 +351,7 @@ def test_every_setting_is_a_flag():
         "strategy": "src", "shots": 3, "sampling": "target", "epochs": 2.5, "max_prompts": 9,
         "learning_rate": 0.01, "lora_rank": 4, "lora_dropout": 0.5, "batch_size": 7,
         "max_length": 99, "quantize": None, "gradient_checkpointing": True, "template": "chat",
-        "seed": 5,
+        "seed": 5, "held_out": 0.5, "evaluations": 6, "patience": 8, "checkpoint_seconds": 1.5,
     }  # fmt: skip
     assert set(values) == {field.name for field in dataclasses.fields(Settings)}
     flags = []
@@ -148,7 +366,6 @@ def test_rows_that_do_not_fit_are_counted():
 
     from minisift.prompts import Renderer, plain_template
     from minisift.task import Task
-    from minisift.training import training_rows
 
     renderer = Renderer(Task({"X": "x"}, {}), plain_template(), TOKENIZERS[0])
     examples = [Example("a" * 10), Example("b" * 10), Example("c" * 300)]

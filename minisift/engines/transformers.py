@@ -42,6 +42,10 @@ class TransformersEngine:
     def metadata(self, key: str) -> None:
         """None: there is no GGUF file to ask."""
 
+    def forget(self) -> None:
+        """Drop what was computed with weights that have changed since."""
+        self._prefix = None
+
     @property
     def model(self) -> Any:
         return self._get_model()

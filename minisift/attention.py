@@ -1,0 +1,100 @@
+"""Attention inside of each row of a pass (see batches.py), for training.
+
+`use` makes a model of transformers call it. Rows are attended to one by one: none sees another, and
+nothing is computed that a mask would throw away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+_NAME = "minisift_rows"
+_PLAIN = 1024
+"""Tokens of a row up to which a CPU writes attention out: half the time of torch's kernel, for a
+matrix of probabilities a head."""
+
+
+def use(model: Any, rows: bool) -> None:
+    """Let a model attend inside of rows, or again as it came."""
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    ALL_ATTENTION_FUNCTIONS.register(_NAME, attend)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(_NAME, lambda *_, **__: None)
+    model.set_attn_implementation(_NAME if rows else "sdpa")
+
+
+def attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    *,
+    lengths: Sequence[int],
+    scaling: float,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention of transformers' interface.
+
+    query: [1, heads, tokens, size]; key, value: [1, key heads, tokens, size]; lengths: tokens of
+    each row. Returns [1, tokens, heads, size].
+    """
+    if s_aux is not None:
+        raise NotImplementedError("attention sinks; fix: train a model without them")
+    rows = []
+    for q, k, v in zip(
+        *(part[0].split(list(lengths), 1) for part in (query, key, value)), strict=True
+    ):
+        window = sliding_window if sliding_window and sliding_window < q.shape[1] else None
+        if softcap or (q.device.type == "cpu" and q.shape[1] <= _PLAIN):
+            rows.append(_written_out(q, k, v, scaling, window, softcap))
+            continue
+        mask = None if window is None else _mask(q.shape[1], window, q)
+        grouped = len(k) < len(q)
+        rows.append(
+            scaled_dot_product_attention(
+                q[None],
+                k[None],
+                v[None],
+                mask,
+                is_causal=mask is None,
+                scale=scaling,
+                enable_gqa=grouped,
+            )[0]
+        )
+    return torch.cat(rows, 1).transpose(0, 1)[None].contiguous(), None
+
+
+def _written_out(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float,
+    window: int | None,
+    softcap: float | None,
+) -> torch.Tensor:
+    heads, tokens, size = query.shape
+    groups = heads // len(key)
+    grouped = query.reshape(len(key), groups * tokens, size)
+    mask = _mask(tokens, window, query).repeat(groups, 1)
+    if softcap:
+        scores = softcap * torch.tanh(grouped @ key.transpose(1, 2) * (scaling / softcap)) + mask
+    else:
+        scores = torch.baddbmm(mask[None], grouped, key.transpose(1, 2), alpha=scaling)
+    return (scores.softmax(-1) @ value).view(heads, tokens, size)
+
+
+def _mask(tokens: int, window: int | None, like: torch.Tensor) -> torch.Tensor:
+    """What is added to scores: [tokens, tokens]; minus infinity where attention must not go."""
+    mask = torch.full((tokens, tokens), float("-inf"), dtype=like.dtype, device=like.device).triu(1)
+    if window is not None:
+        mask += torch.full_like(mask, float("-inf")).tril(-window)
+    return mask

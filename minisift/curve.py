@@ -1,0 +1,44 @@
+"""The learning curve of a training as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def draw(curve: Sequence[dict[str, Any]], path: Path) -> None:
+    """Loss, and dev F1 where it was measured, over the training's steps; a PNG file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    left = figure.add_subplot()
+    steps = [row["step"] for row in curve]
+    left.plot(steps, [row["loss"] for row in curve], "o-", color="tab:gray", label="loss")
+    left.set_xlabel("step")
+    left.set_ylabel("loss of a target token")
+    left.set_ylim(bottom=0)
+    left.spines[["top"]].set_visible(False)
+    handles = left.get_legend_handles_labels()
+    if scored := [row for row in curve if "f1" in row]:
+        right = left.twinx()
+        scores = [row["f1"] for row in scored]
+        right.plot([row["step"] for row in scored], scores, "s-", color="tab:blue", label="dev F1")
+        right.set_ylabel("dev F1")
+        right.set_ylim(0, 1)
+        right.spines[["top"]].set_visible(False)
+        best = max(scored, key=lambda row: (row["f1"], row["step"]))
+        right.annotate(
+            f"{best['f1']:.3f}",
+            (best["step"], best["f1"]),
+            textcoords="offset points",
+            xytext=(0, 8),
+            ha="center",
+            color="tab:blue",
+        )
+        more = right.get_legend_handles_labels()
+        handles = (handles[0] + more[0], handles[1] + more[1])
+    left.legend(*handles, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncol=2, frameon=False)
+    figure.savefig(path, dpi=150)

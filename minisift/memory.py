@@ -1,0 +1,264 @@
+"""How much memory a training takes, found out before any weight loads.
+
+One step is rehearsed on a model of one layer and on one of two, made of tensors that have shapes but
+no contents; what the second layer adds, every further one adds.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from minisift import attention
+from minisift.batches import Objective, targets
+from minisift.models import add_lora
+from minisift.prompts import Row
+from minisift.settings import Settings
+
+_CARDS = (8, 12, 16, 24)
+"""Gigabytes of the graphics cards that people have."""
+_NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Bytes a weight: four bits, a byte for 64 weights, a float for 256 of those."""
+_ADAPTER = 4 + 4
+"""Bytes of a float32 weight and its gradient."""
+_STATES = {"cuda": 2, "cpu": 8, "mps": 8}
+"""Bytes of AdamW's two moments."""
+_CONTEXT = {"cuda": 0.7e9, "mps": 0.3e9}
+"""What a GPU's libraries take for themselves."""
+_USABLE = 0.9
+"""Share of the available memory that passes may fill."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training will take, in bytes, and how its rows go through the model."""
+
+    device: str
+    quantize: str | None
+    gradient_checkpointing: bool
+    parameters: int
+    weights: int
+    adapter: int
+    """Adapter, gradients and optimiser states."""
+    activations: int
+    """What a pass of the longest row takes at its peak, logits included."""
+    overhead: int
+    """Python and the libraries."""
+    longest: int
+    """Tokens of the longest row."""
+    tokens: int
+    """Tokens that a pass may have: rows are packed up to it."""
+    available: int
+    advice: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.adapter + self.activations + self.overhead
+
+    @property
+    def fits(self) -> bool:
+        return self.total <= self.available
+
+    def fits_in(self, gigabytes: float) -> bool:
+        return self.total <= gigabytes * 1e9
+
+    def __str__(self) -> str:
+        how = [self.quantize or "bf16"]
+        if self.gradient_checkpointing:
+            how.append("gradient checkpointing")
+        lines = [
+            f"{self.parameters / 1e6:,.0f}M parameters on {self.device}, {', '.join(how)}; rows of up "
+            f"to {self.longest:,} tokens",
+        ]
+        lines += [
+            f"  {what:42} {size / 1e9:6.2f} GB"
+            for what, size in (
+                ("weights", self.weights),
+                ("adapter, gradients, optimiser", self.adapter),
+                ("activations and logits of a pass", self.activations),
+                ("Python and libraries", self.overhead),
+                ("in all", self.total),
+                ("available", self.available),
+            )
+        ]
+        answers = [f"{size} GB {'yes' if self.fits_in(size) else 'no'}" for size in _CARDS]
+        lines.append(f"fits in: {', '.join(answers)}")
+        lines += [f"to save memory: {line}" for line in self.advice]
+        return "\n".join(lines)
+
+
+def estimate(
+    config: Any,
+    rows: Sequence[Row],
+    settings: Settings,
+    device: str,
+    available: int | None = None,
+) -> Plan:
+    """The plan of training a model of this configuration on rows; available: bytes there are."""
+    quantize = settings.quantize
+    longest = max(len(row.ids) for row in rows)
+    counted = max(map(targets, rows))
+    full = _shapes(config, settings)
+    weights = sum(
+        size * (_NF4 if quantize and is_linear else 2) for size, is_linear, _ in full.values()
+    )
+    adapter = sum(added for _, _, added in full.values())
+    checkpointing = settings.checkpoints_on(device)
+
+    def activations(tokens: int, kept: int) -> int:
+        layers = config.get_text_config().num_hidden_layers
+        one, two = (_rehearsed(config, settings, n, tokens, kept, checkpointing) for n in (1, 2))
+        # of packed weights one matrix at a time is unpacked
+        unpacked = max(size for size, is_linear, _ in full.values() if is_linear) * 2
+        return one + (layers - 1) * (two - one) + (unpacked if quantize else 0)
+
+    needed = activations(longest, counted)
+    # what a token adds, from a row half as long
+    half = activations(max(1, longest // 2), max(1, counted // 2))
+    each = max(1.0, (needed - half) / max(1, longest - longest // 2))
+    plan = Plan(
+        device=device,
+        quantize=quantize,
+        gradient_checkpointing=checkpointing,
+        parameters=sum(size for size, _, _ in full.values()),
+        weights=int(weights),
+        adapter=int(adapter * (_ADAPTER + _STATES[device])),
+        activations=needed,
+        overhead=int(_CONTEXT.get(device) or resident()),
+        longest=longest,
+        tokens=longest,
+        available=_available(device) if available is None else available,
+    )
+    room = (_USABLE * plan.available - plan.total) / each
+    return replace(plan, tokens=longest + max(0, int(room)))
+
+
+def with_advice(plan: Plan, settings: Settings, retry: Callable[[Settings], Plan]) -> Plan:
+    """The plan and, if it does not fit, which single change of the settings would save how much."""
+    if plan.fits:
+        return plan
+    changes: list[dict[str, Any]] = []
+    if not plan.gradient_checkpointing:
+        changes.append({"gradient_checkpointing": True})
+    if plan.quantize is None:
+        changes.append({"quantize": "nf4"})
+    if settings.shots > 2:
+        changes.append({"shots": settings.shots // 2})
+    changes.append({"max_length": plan.longest // 2})
+    told = []
+    for change in changes:
+        total = retry(replace(settings, **change)).total
+        if total < plan.total:
+            (name, value), *_ = change.items()
+            told.append(f"{name}={value!r} makes it {total / 1e9:.2f} GB")
+    return replace(plan, advice=(*told, "a smaller model"))
+
+
+def _available(device: str) -> int:
+    """Bytes that this process may have, with those that it has."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() + _CONTEXT["cuda"])
+    if device == "mps":
+        return int(torch.mps.recommended_max_memory())
+    import psutil
+
+    return int(psutil.virtual_memory().available + resident())
+
+
+def resident() -> int:
+    """Bytes that this process has in memory."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def _shapes(config: Any, settings: Settings) -> dict[str, tuple[int, bool, int]]:
+    """Of each weight: its size, whether it is a linear layer's, and the adapter's share of it."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    head = model.get_output_embeddings()
+    linear = {
+        id(module.weight): module
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear) and module is not head
+    }
+    found = {}
+    for name, weight in model.named_parameters():
+        module = linear.get(id(weight))
+        added = settings.lora_rank * (module.in_features + module.out_features) if module else 0
+        found[name] = (weight.numel(), module is not None, added)
+    return found
+
+
+class _Ledger(TorchDispatchMode):
+    """Counts the bytes of all tensors that come to be, and the most that there were at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in torch.utils._pytree.tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage not in self._seen:
+                    self._seen.add(storage)
+                    size = storage.nbytes()
+                    self.now += size
+                    self.peak = max(self.peak, self.now)
+                    weakref.finalize(storage, self._gone, size)
+        return out
+
+    def _gone(self, size: int) -> None:
+        self.now -= size
+
+
+def _rehearsed(
+    config: Any, settings: Settings, layers: int, tokens: int, counted: int, checkpointing: bool
+) -> int:
+    """The most bytes that a step of a model of so many layers has beside weights and adapter."""
+    from transformers import AutoModelForCausalLM
+
+    config = copy.deepcopy(config)
+    text = config.get_text_config()
+    text.num_hidden_layers = layers
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:layers]
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+        model = add_lora(model, settings.lora_rank, settings.lora_dropout, 0).train()
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    attention.use(model, rows=True)
+    objective = Objective(model)
+    with FakeTensorMode():
+        for module in objective.modules():
+            for held in (module._parameters, module._buffers):
+                for name, tensor in held.items():
+                    if tensor is not None:
+                        held[name] = _contentless(tensor)
+        ids = torch.zeros((1, tokens), dtype=torch.long)
+        kept = torch.zeros(counted, dtype=torch.long)
+        inputs = (ids, torch.arange(tokens)[None], [tokens], kept, kept)
+        with _Ledger() as ledger, torch.autocast("cpu", torch.bfloat16):
+            objective(*inputs).backward()
+    gradients = sum(4 * weight.numel() for weight in objective.parameters() if weight.requires_grad)
+    return ledger.peak - gradients
+
+
+def _contentless(tensor: torch.Tensor) -> Any:
+    empty = torch.empty(tensor.shape, dtype=tensor.dtype)
+    if not isinstance(tensor, torch.nn.Parameter):
+        return empty
+    return torch.nn.Parameter(empty, requires_grad=tensor.requires_grad)

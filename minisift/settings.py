@@ -1,0 +1,100 @@
+"""How to train: what `fit` takes as keywords and the command line as flags."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from minisift.demonstrations import Sampling
+from minisift.prompts import STRATEGIES, Strategy
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. The command line's flags and `fit`'s keywords are these fields.
+
+    docs/decisions.md tells which defaults were measured and which come from trial runs.
+    """
+
+    strategy: Strategy = "mrc"
+    """Which tokens the loss counts: "mrc", "src" or "vanilla"."""
+    shots: int = 8
+    """Demonstrations in a prompt; 0 is plain supervised fine-tuning."""
+    sampling: Sampling = "partition"
+    """How training prompts are drawn: "partition" or "target", see demonstrations.draws."""
+    epochs: float | None = None
+    """Times that each sentence is seen; None: 5 for 1,000 sentences, more for fewer."""
+    max_prompts: int | None = None
+    """Train on just so many prompts, whatever `epochs` says."""
+    learning_rate: float = 1.5e-3
+    lora_rank: int = 16
+    lora_dropout: float = 0.05
+    batch_size: int = 2
+    """Prompts an optimiser step, on all devices together."""
+    max_length: int = 2048
+    """Tokens a prompt may have; demonstrations that would make it longer are dropped."""
+    quantize: str | None = "nf4"
+    """4-bit weights under the adapter ("nf4"), or None for bf16."""
+    gradient_checkpointing: bool | None = None
+    """Recompute activations to save memory; None: on a GPU yes, on a CPU no (a quarter faster)."""
+    held_out: float = 0.1
+    """Share of 100 and more sentences to hold out as the dev set where none is given; 0: none."""
+    evaluations: int = 4
+    """Times that the training stops to label dev sentences; the best adapter is kept."""
+    patience: int = 2
+    """Evaluations without a better F1 after which the training ends."""
+    checkpoint_seconds: float = 60
+    """Time between checkpoints, which `resume=True` continues from."""
+    template: str = "plain"
+    """"plain" text, or "chat": the instruct model's own format, demonstrations as turns."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name}={getattr(self, name)!r} is not {what}"
+            for name, good, what in (
+                ("strategy", self.strategy in STRATEGIES, f"one of {', '.join(STRATEGIES)}"),
+                ("sampling", self.sampling in ("partition", "target"), "'partition' or 'target'"),
+                ("shots", self.shots >= 0, "0 or more"),
+                ("epochs", self.epochs is None or self.epochs > 0, "above 0"),
+                ("max_prompts", self.max_prompts is None or self.max_prompts > 0, "above 0"),
+                ("learning_rate", 0 < self.learning_rate < 1, "between 0 and 1"),
+                ("lora_rank", self.lora_rank > 0, "above 0"),
+                ("lora_dropout", 0 <= self.lora_dropout < 1, "at least 0 and below 1"),
+                ("batch_size", self.batch_size > 0, "above 0"),
+                ("max_length", self.max_length > 0, "above 0"),
+                ("quantize", self.quantize in ("nf4", None), "'nf4' or None"),
+                ("held_out", 0 <= self.held_out < 1, "at least 0 and below 1"),
+                ("evaluations", self.evaluations >= 0, "0 or more"),
+                ("patience", self.patience > 0, "above 0"),
+                ("checkpoint_seconds", self.checkpoint_seconds >= 0, "0 or more"),
+                ("template", self.template in ("plain", "chat"), "'plain' or 'chat'"),
+            )
+            if not good
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    def prompts(self, sentences: int) -> int:
+        """Training prompts for a data set of so many sentences."""
+        if self.max_prompts:
+            return self.max_prompts
+        epochs = self.epochs or 5 * math.sqrt(1000 / sentences)
+        seen = self.shots + 1 if self.sampling == "partition" else 1
+        return max(1, round(epochs * sentences / seen))
+
+    def checkpoints_on(self, device: str) -> bool:
+        """Whether activations are recomputed on this kind of device."""
+        chosen = self.gradient_checkpointing
+        return device != "cpu" if chosen is None else chosen
+
+
+def make_settings(given: dict[str, Any]) -> Settings:
+    """Settings from keywords; raises TypeError that names unknown ones and those there are."""
+    known = [field.name for field in fields(Settings)]
+    if unknown := sorted(set(given) - set(known)):
+        raise TypeError(
+            f"unknown option(s) {', '.join(unknown)}; fix: options are {', '.join(known)}"
+        )
+    return Settings(**given)

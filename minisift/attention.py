@@ -12,20 +12,23 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-_NAME = "minisift_rows"
+NAME = "minisift_rows"
+"""What transformers calls it."""
 _PLAIN = 1024
 """Tokens of a row up to which a CPU writes attention out: half the time of torch's kernel, for a
 matrix of probabilities a head."""
 
 
-def use(model: Any, rows: bool) -> None:
-    """Let a model attend inside of rows, or again as it came."""
+def use(model: Any, implementation: str = NAME) -> str:
+    """Let a model attend inside of rows, or as it did; returns what it used before."""
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    ALL_ATTENTION_FUNCTIONS.register(_NAME, attend)
-    ALL_MASK_ATTENTION_FUNCTIONS.register(_NAME, lambda *_, **__: None)
-    model.set_attn_implementation(_NAME if rows else "sdpa")
+    ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, lambda *_, **__: None)
+    before = str(model.config._attn_implementation)
+    model.set_attn_implementation(implementation)
+    return before
 
 
 def attend(
@@ -58,16 +61,10 @@ def attend(
             rows.append(_written_out(q, k, v, scaling, window, softcap))
             continue
         mask = None if window is None else _mask(q.shape[1], window, q)
-        grouped = len(k) < len(q)
+        k, v = (part.repeat_interleave(len(q) // len(k), 0) for part in (k, v))
         rows.append(
             scaled_dot_product_attention(
-                q[None],
-                k[None],
-                v[None],
-                mask,
-                is_causal=mask is None,
-                scale=scaling,
-                enable_gqa=grouped,
+                q[None], k[None], v[None], mask, is_causal=mask is None, scale=scaling
             )[0]
         )
     return torch.cat(rows, 1).transpose(0, 1)[None].contiguous(), None

@@ -17,8 +17,8 @@ from minisift.demonstrations import draws
 from minisift.prompts import Renderer, Row
 from minisift.settings import Settings
 
-_LOGITS = 1 << 24
-"""Logits that exist at once: 64 MB in float32, whatever the vocabulary."""
+_LOGITS, _PLACES = 1 << 22, 32
+"""Logits that exist at once, 16 MB in float32; but of at least so many places."""
 
 
 def training_rows(
@@ -137,7 +137,7 @@ class _ChunkedLoss(torch.autograd.Function):
     def forward(ctx: Any, states: torch.Tensor, labels: torch.Tensor, causal: Any) -> torch.Tensor:
         gradients = torch.empty_like(states)
         total = torch.zeros((), device=states.device)
-        size = max(1, _LOGITS // causal.config.get_text_config().vocab_size)
+        size = max(_PLACES, _LOGITS // causal.config.get_text_config().vocab_size)
         layers = causal._modules[causal.base_model_prefix]
         causal._modules[causal.base_model_prefix] = _Given()
         try:

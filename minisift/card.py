@@ -9,6 +9,8 @@ from typing import Any
 
 from minisift.description import Description
 
+CURVE = "learning_curve.png"
+"""The picture in an adapter folder."""
 _ORIGINS = {
     "smollm2-135m": ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"),
     "gemma-3-270m": ("google/gemma-3-270m", "gemma"),
@@ -32,7 +34,7 @@ def card(
     ]
     if "scores" in made:
         sections.append(_scores(made["scores"]["dev"]))
-    sections.append(_training(description))
+    sections.append(_training(description, file is not None))
     if verification:
         sections.append(_verified(verification))
     return "\n\n".join(sections) + "\n"
@@ -80,7 +82,7 @@ def _scores(report: Mapping[str, Any]) -> str:
     )
 
 
-def _training(description: Description) -> str:
+def _training(description: Description, is_gguf: bool) -> str:
     made = description.made
     base = description.base["model"]
     # a path on somebody's disk says nothing to others
@@ -96,6 +98,8 @@ def _training(description: Description) -> str:
     ]
     told += [[f"version of {name}", version] for name, version in made.get("versions", {}).items()]
     how = "Supervised in-context fine-tuning (arXiv 2509.00921)." if settings else "No training."
+    if made.get("training", {}).get("curve") and not is_gguf:
+        how += f"\n\n![Loss and dev F1 over the steps]({CURVE})"
     return f"## How it was made\n\n{how}\n\n{_table(['setting', 'value'], told)}"
 
 

@@ -1,4 +1,4 @@
-"""The command line: `minisift fit | predict | evaluate | export`, the words of the functions."""
+"""The command line: `minisift fit | plan | predict | evaluate | export`, the words of the functions."""
 
 from __future__ import annotations
 
@@ -60,8 +60,18 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--names", type=json.loads, help='display names, as in {"PER": "person"}')
     fit.add_argument("--descriptions", type=json.loads, help="what labels mean, as JSON")
     fit.add_argument("--instruction", help="instruction text; 'standard' for the built-in one")
+    fit.add_argument("--resume", action="store_true", help="continue a training that was killed")
     _add_settings(fit)
     _add_reading(fit)
+
+    plan = commands.add_parser("plan", help="estimate the memory that fit would take")
+    plan.set_defaults(run=_plan)
+    plan.add_argument("model", help="bundled name, hub id, folder or .gguf file")
+    plan.add_argument("train", help="labelled file: columns, .jsonl, .json or .spacy")
+    plan.add_argument("--device", choices=("cuda", "mps", "cpu"), help="this machine's by default")
+    plan.add_argument("--memory", type=float, help="gigabytes there are; by default as found here")
+    _add_settings(plan)
+    _add_reading(plan)
 
     predict = commands.add_parser("predict", help="label text")
     predict.set_defaults(run=_predict)
@@ -204,8 +214,6 @@ def _load(path: str, **options: Any) -> Any:
 
 
 def _fit(given: argparse.Namespace) -> None:
-    names = [field.name for field in dataclasses.fields(Settings)]
-    settings = {name: getattr(given, name) for name in names if hasattr(given, name)}
     train, dev = _read(given, given.train), given.dev and _read(given, given.dev)
     labeler = minisift.fit(
         given.model,
@@ -215,7 +223,8 @@ def _fit(given: argparse.Namespace) -> None:
         names=given.names,
         descriptions=given.descriptions,
         instruction=True if given.instruction == "standard" else given.instruction,
-        **settings,
+        resume=given.resume,
+        **_settings(given),
     )
     made = labeler.description.made
     if given.json:
@@ -228,6 +237,27 @@ def _fit(given: argparse.Namespace) -> None:
     )
     if "scores" in made:
         print(Report.from_dict(made["scores"]["dev"]))
+    if made["training"].get("stopped") == "interrupted":
+        raise KeyboardInterrupt
+
+
+def _plan(given: argparse.Namespace) -> None:
+    planned = minisift.plan(
+        given.model,
+        _read(given, given.train),
+        device=given.device,
+        memory=given.memory,
+        **_settings(given),
+    )
+    if given.json:
+        print(json.dumps({**dataclasses.asdict(planned), "total": planned.total}))
+    else:
+        print(planned)
+
+
+def _settings(given: argparse.Namespace) -> dict[str, Any]:
+    names = [field.name for field in dataclasses.fields(Settings)]
+    return {name: getattr(given, name) for name in names if hasattr(given, name)}
 
 
 def _texts(given: argparse.Namespace) -> Iterator[str]:

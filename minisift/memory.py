@@ -240,7 +240,7 @@ def _rehearsed(
         model = add_lora(model, settings.lora_rank, settings.lora_dropout, 0).train()
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    attention.use(model, rows=True)
+    attention.use(model)
     objective = Objective(model)
     with FakeTensorMode():
         for module in objective.modules():

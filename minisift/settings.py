@@ -29,7 +29,8 @@ class Settings:
     """Train on just so many prompts, whatever `epochs` says."""
     learning_rate: float = 1.5e-3
     lora_rank: int = 16
-    lora_dropout: float = 0.05
+    lora_dropout: float = 0.0
+    """Of the adapter's inputs; on a CPU it takes a third of the time and gains nothing."""
     batch_size: int = 2
     """Prompts an optimiser step, on all devices together."""
     max_length: int = 2048

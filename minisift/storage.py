@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from minisift.card import CURVE
 from minisift.description import FILE, KEY, Description, DescriptionError
 from minisift.files import whole
 from minisift.labeler import Labeler
@@ -93,6 +94,10 @@ def save(labeler: Labeler, folder: Path) -> None:
                 shutil.copy(adapter / name, draft / name)
         (draft / FILE).write_text(labeler.description.to_json(), encoding="utf-8")
         (draft / "README.md").write_text(labeler.card(), encoding="utf-8")
+        if curve := labeler.description.made.get("training", {}).get("curve"):
+            from minisift.curve import draw
+
+            draw(curve, draft / CURVE)
 
 
 def adapter_folder(labeler: Labeler, scratch: Path) -> Path | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import logging
 import math
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 _WARMUP = 0.1
 """Share of the steps in which the learning rate rises."""
 _LARGEST_GRADIENT = 1.0
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+"""Names of glibc's mallopt."""
 _POINTS = 20
 """Points of a learning curve."""
 
@@ -89,6 +93,7 @@ class Training:
         self._objective, self._optimizer = self._accelerator.prepare(
             Objective(model), _optimizer(list(self._weights.values()), settings, _device(model))
         )
+        self._attention = model.config._attn_implementation
         self.progress = Progress()
         self._best: dict[str, torch.Tensor] | None = None
         self._interrupted = False
@@ -127,6 +132,7 @@ class Training:
         saved = began = time.monotonic()
         began -= progress.seconds
         self._train_mode()
+        _keep_freed_memory()
         stopped = ""
         shown = bar(
             total=total,
@@ -173,13 +179,13 @@ class Training:
 
     def _train_mode(self) -> None:
         self._model.train()
-        attention.use(self._model, rows=True)
+        attention.use(self._model)
         if self._settings.checkpoints_on(_device(self._model).type):
             self._model.gradient_checkpointing_enable({"use_reentrant": False})
 
     def _label_mode(self) -> None:
         self._model.eval()
-        attention.use(self._model, rows=False)
+        attention.use(self._model, self._attention)
 
     def _step(self, rows: Sequence[Row]) -> None:
         """One update; should memory run out, again in smaller passes."""
@@ -330,6 +336,17 @@ def _rate(step: int, steps: int) -> float:
     if step < rise:
         return (step + 1) / (rise + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what is freed: giving activations back and taking new pages costs time."""
+    if sys.platform == "linux":
+        try:
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
+            libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
+        except (OSError, AttributeError):
+            logger.debug("Not glibc: memory is managed as it comes.")
 
 
 def _digest(rows: Sequence[Row], settings: Settings, identity: str) -> str:

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -336,3 +338,46 @@ def test_chat_template(train, dev):
     prompt = labeler._prompt(dev[0])
     assert sum(not pieces[token] for token in prompt.prefix) >= 11
     assert len(labeler.predict(dev[:2])) == 2
+
+
+def test_an_interrupted_fit_leaves_a_labeler_and_continues(train, folder, monkeypatch, caplog):
+    from minisift.training import Training
+
+    settings = {"max_prompts": 6, "shots": 2, "held_out": 0, "output_dir": folder / "halted"}
+    whole = minisift.fit("smollm2-135m", train, **{**settings, "output_dir": None})
+    real = Training._step
+
+    def interrupted(self, rows):
+        real(self, rows)
+        if self.progress.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Training, "_step", interrupted)
+    halted = minisift.fit("smollm2-135m", train, **settings)
+    assert halted.description.made["training"]["stopped"] == "interrupted"
+    assert halted.description.made["training"]["steps"] == 2
+    assert "resume=True" in caplog.text
+    minisift.load(folder / "halted")
+    monkeypatch.setattr(Training, "_step", real)
+    checkpoint = folder / "halted.checkpoint"
+    assert checkpoint.is_file()
+    resumed = minisift.fit("smollm2-135m", train, resume=True, **settings)
+    assert not checkpoint.exists()
+    assert (folder / "halted" / "learning_curve.png").is_file()
+    for ours, theirs in zip(resumed.model().parameters(), whole.model().parameters(), strict=True):
+        assert ours.equal(theirs)
+    with pytest.raises(ValueError, match="output_dir"):
+        minisift.fit("smollm2-135m", train, resume=True)
+
+
+def test_a_tenth_is_held_out(train):
+    from minisift.fitting import hold_out
+
+    kept, held = hold_out(train, 0.1, 0)
+    assert len(held) == round(0.1 * len(train))
+    assert len(kept) + len(held) == len(train)
+    assert hold_out(train, 0.1, 0) == (kept, held)
+    assert hold_out(train[:99], 0.1, 0) == (train[:99], [])
+    assert hold_out(train, 0, 0) == (train, [])
+    rare = [minisift.Example("a", (minisift.Span(0, 1, str(i // 5)),)) for i in range(200)]
+    assert hold_out(rare, 0.5, 0)[1] == []

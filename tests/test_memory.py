@@ -1,0 +1,82 @@
+"""Plans of memory against what training really takes."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+import minisift
+
+pytest.importorskip("torch")
+
+from minisift.memory import with_advice
+from minisift.settings import Settings
+
+MEASURED = """
+import json, resource, sys
+import minisift
+model, checkpointing, quantize, shots = sys.argv[1], sys.argv[2] == "1", sys.argv[3], int(sys.argv[4])
+settings = dict(
+    gradient_checkpointing=checkpointing, quantize=None if quantize == "none" else quantize,
+    shots=shots, max_prompts=6, batch_size=1, evaluations=0, held_out=0,
+)
+train = minisift.read("minisift/sample/train.jsonl")
+planned = minisift.plan(model, train, **settings)
+minisift.fit(model, train, **settings)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps([planned.total, peak]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("smollm2-135m", "0", "nf4", "8"),
+        ("smollm2-135m", "0", "none", "30"),
+        ("smollm2-135m", "1", "nf4", "30"),
+        ("gemma-3-270m", "0", "nf4", "8"),
+    ],
+)
+def test_estimates_are_within_15_percent_of_the_peak(words):
+    run = subprocess.run(
+        [sys.executable, "-c", MEASURED, *words], capture_output=True, text=True, timeout=600
+    )
+    assert run.returncode == 0, run.stderr
+    planned, peak = json.loads(run.stdout.splitlines()[-1])
+    assert planned == pytest.approx(peak, rel=0.15)
+
+
+def test_a_plan_tells_what_fits_and_what_would(train):
+    roomy = minisift.plan("smollm2-135m", train, device="cuda", memory=8)
+    assert roomy.fits
+    assert roomy.advice == ()
+    assert roomy.gradient_checkpointing
+    assert roomy.tokens > 10 * roomy.longest
+    assert "8 GB yes" in str(roomy)
+    tight = minisift.plan("smollm2-135m", train, device="cuda", memory=0.5)
+    assert not tight.fits
+    assert tight.tokens == tight.longest
+    assert any("shots=4" in line for line in tight.advice)
+    assert "to save memory: " in str(tight)
+    with pytest.raises(ValueError, match="memory="):
+        minisift.plan("smollm2-135m", train, device="mps")
+
+
+def test_advice_is_one_change_at_a_time(train):
+    plan = minisift.plan("smollm2-135m", train, device="cpu", memory=0.1, quantize=None)
+    tried = []
+
+    def retry(settings):
+        tried.append(settings)
+        return dataclasses.replace(plan, weights=plan.weights - len(tried))
+
+    told = with_advice(plan, Settings(quantize=None), retry)
+    assert [line.split("=")[0] for line in told.advice[:-1]] == [
+        "gradient_checkpointing",
+        "quantize",
+        "shots",
+        "max_length",
+    ]

@@ -19,16 +19,14 @@ _PLAIN = 1024
 matrix of probabilities a head."""
 
 
-def use(model: Any, implementation: str = NAME) -> str:
-    """Let a model attend inside of rows, or as it did; returns what it used before."""
+def use(model: Any, implementation: str = NAME) -> None:
+    """Let a model attend inside of rows, or by another implementation of transformers."""
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
     ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, lambda *_, **__: None)
-    before = str(model.config._attn_implementation)
     model.set_attn_implementation(implementation)
-    return before
 
 
 def attend(

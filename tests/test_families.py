@@ -218,6 +218,31 @@ def written(family):
     return path, converter
 
 
+def test_a_packed_pass_has_the_loss_of_its_rows(family):
+    """Attention by rows and logits by chunks, with each family's windows, caps and scales."""
+    from minisift import attention
+    from minisift.batches import Objective, collate
+    from minisift.prompts import Row
+
+    _, model, tokenizer, _ = family
+    ids = tokenizer(" ".join(texts()[:9]), add_special_tokens=False)["input_ids"]
+    rows = [Row(ids[a:b], [i % 3 == 0 for i in range(b - a)]) for a, b in ((0, 90), (90, 120))]
+    wanted = 0.0
+    with torch.inference_mode():
+        for row in rows:
+            logits = model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
+            counted = [at for at in range(1, len(row.ids)) if row.mask[at]]
+            wanted -= sum(logits[at - 1, row.ids[at]].item() for at in counted)
+    before = model.config._attn_implementation
+    attention.use(model)
+    try:
+        with torch.no_grad():
+            found = Objective(model)(**collate(rows)).item()
+    finally:
+        attention.use(model, before)
+    assert found == pytest.approx(wanted, rel=1e-4)
+
+
 def logits_of(path, ids):
     return torch.from_numpy(llama_logits(path, ids, len(ids)))
 

@@ -293,12 +293,15 @@ def test_killed_at_any_moment_it_continues_to_the_same_adapter(tmp_path):
     file.write_text(SCRIPT)
     wanted = result(script(file, tmp_path / "whole.checkpoint", 600))
     path, moments = tmp_path / "killed.checkpoint", random.Random(0)
+    begun = []
     for _ in range(10):
         process = script(file, path, 600, "resume")
-        if process.stdout.readline().startswith("started"):
-            time.sleep(moments.uniform(0, 0.25))
+        begun.append(int(process.stdout.readline().removeprefix("started ")))
+        time.sleep(moments.uniform(0, 0.25))
         process.send_signal(signal.SIGKILL)
         process.communicate()
+    assert begun[0] == 0
+    assert 0 < begun[-1] < 150
     assert result(script(file, path, 600, "resume")) == wanted
 
 

@@ -32,6 +32,8 @@ _STATES = {"cuda": 2, "cpu": 8, "mps": 8}
 """Bytes of AdamW's two moments."""
 _CONTEXT = {"cuda": 0.7e9, "mps": 0.3e9}
 """What a GPU's libraries take for themselves."""
+_LIBRARIES, _BUFFERS = 0.25e9, 0.3e6
+"""What libraries take on a CPU once they compute, and keep for each token (measured)."""
 _USABLE = 0.9
 """Share of the available memory that passes may fill."""
 
@@ -131,7 +133,7 @@ def estimate(
         weights=int(weights),
         adapter=int(adapter * (_ADAPTER + _STATES[device])),
         activations=needed,
-        overhead=int(_CONTEXT.get(device) or resident()),
+        overhead=int(_CONTEXT.get(device) or resident() + _LIBRARIES + _BUFFERS * longest),
         longest=longest,
         tokens=longest,
         available=_available(device) if available is None else available,

@@ -8,7 +8,6 @@ import logging
 import math
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -87,6 +86,11 @@ class Training:
         self._steps = [rows[first : first + size] for first in range(0, len(rows), size)]
         self._digest = _digest(rows, settings, identity)
         self._accelerator = Accelerator(cpu=_device(model).type == "cpu")
+        if (kind := self._accelerator.distributed_type.value) in ("FSDP", "DEEPSPEED", "TP"):
+            raise NotImplementedError(
+                f"{kind} spreads weights over processes, which training does not do yet; fix: "
+                "accelerate launch --multi_gpu (each GPU holds the 4-bit model)"
+            )
         self._weights = {
             name: weight for name, weight in model.named_parameters() if weight.requires_grad
         }
@@ -132,7 +136,6 @@ class Training:
         saved = began = time.monotonic()
         began -= progress.seconds
         self._train_mode()
-        _keep_freed_memory()
         stopped = ""
         shown = bar(
             total=total,
@@ -141,7 +144,7 @@ class Training:
             unit="step",
             disable=not self._accelerator.is_local_main_process,
         )
-        with shown, self._interruptible():
+        with shown, self._interruptible(), _kept_memory():
             while progress.step < total and not stopped:
                 self._step(self._steps[progress.step])
                 progress.step += 1
@@ -338,15 +341,24 @@ def _rate(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
 
-def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed: giving activations back and taking new pages costs time."""
-    if sys.platform == "linux":
-        try:
-            libc = ctypes.CDLL("libc.so.6")
-            libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
-            libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
-        except (OSError, AttributeError):
-            logger.debug("Not glibc: memory is managed as it comes.")
+@contextmanager
+def _kept_memory() -> Iterator[None]:
+    """Let glibc keep what is freed: giving activations back and taking new pages costs time.
+
+    What loading left and what training leaves goes back to the system.
+    """
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.malloc_trim(0)
+        libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
+    except (OSError, AttributeError):  # not glibc: memory is managed as it comes
+        yield
+        return
+    try:
+        yield
+    finally:
+        libc.malloc_trim(0)
 
 
 def _digest(rows: Sequence[Row], settings: Settings, identity: str) -> str:

@@ -33,7 +33,12 @@ SYSTEMS = ("minisift", "trl")
 
 
 def prepared(given: argparse.Namespace) -> tuple[Any, list[Row], Settings, Any]:
-    settings = Settings(max_prompts=given.prompts, evaluations=0, held_out=0)
+    settings = Settings(
+        max_prompts=given.prompts,
+        evaluations=0,
+        held_out=0,
+        gradient_checkpointing=given.checkpointing,
+    )
     source = models.resolve(given.model)
     tokenizer = load_tokenizer(source.weights)
     examples = minisift.read(given.train)[:1000]
@@ -124,6 +129,9 @@ def main() -> None:
     parser.add_argument("train")
     parser.add_argument("--model", default="gemma-3-270m")
     parser.add_argument("--prompts", type=int, default=16)
+    parser.add_argument(
+        "--checkpointing", action="store_true", help="recompute activations, as TRL's defaults do"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--system", choices=SYSTEMS, help=argparse.SUPPRESS)
     given = parser.parse_args()

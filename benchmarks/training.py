@@ -3,10 +3,10 @@
     pip install -c constraints.txt -r benchmarks/requirements.txt
     python benchmarks/training.py TRAIN --model gemma-3-270m
 
-TRAIN is a labelled file. Both train on prompts of 9 of its sentences under MRC, two a step, with one
-4-bit model, adapter and optimiser; TRL with its own batches and loss. Each runs by itself, in turns,
-in a process of its own. Target tokens are those that the loss counts; their rate leaves the first
-step out. Peak memory is that of the process. The last line is JSON.
+TRAIN is a labelled file. Both train on prompts of 9 of its sentences under MRC, with one 4-bit
+model, adapter and optimiser; TRL with its own batches and loss. Each runs by itself, in turns, in
+a process of its own. Target tokens are those that the loss counts; their rate leaves the first step
+out. Peak memory is that of the process. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 import minisift
 from minisift import models
 from minisift.batches import targets, training_rows
+from minisift.memory import estimate
 from minisift.prompts import Renderer, Row, plain_template
 from minisift.settings import Settings
 from minisift.task import make_task
@@ -38,6 +39,7 @@ def prepared(given: argparse.Namespace) -> tuple[Any, list[Row], Settings, Any]:
         evaluations=0,
         held_out=0,
         gradient_checkpointing=given.checkpointing,
+        batch_size=given.batch_size,
     )
     source = models.resolve(given.model)
     tokenizer = load_tokenizer(source.weights)
@@ -59,7 +61,9 @@ def minisift_steps(model: Any, rows: list[Row], settings: Settings, tokenizer: A
             super()._step(rows)
             times.append(time.monotonic())
 
-    Timed(model, rows, settings).run()
+    config = model.get_base_model().config
+    planned = estimate(config, rows, settings, models.device())
+    Timed(model, rows, settings, tokens=planned.tokens).run()
     return times
 
 
@@ -129,6 +133,7 @@ def main() -> None:
     parser.add_argument("train")
     parser.add_argument("--model", default="gemma-3-270m")
     parser.add_argument("--prompts", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=2, help="prompts a step")
     parser.add_argument(
         "--checkpointing", action="store_true", help="recompute activations, as TRL's defaults do"
     )

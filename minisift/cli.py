@@ -55,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     fit.set_defaults(run=_fit)
     fit.add_argument("model", help="bundled name, hub id, folder or .gguf file")
     fit.add_argument("train", help="labelled file: columns, .jsonl, .json or .spacy")
-    fit.add_argument("--dev", help="labelled file to score the result on")
+    fit.add_argument(
+        "--dev",
+        help="labelled file to choose the best adapter, calibrate and score by; without it a tenth is held out",
+    )
     fit.add_argument("--output-dir", required=True, help="where to write the adapter folder")
     fit.add_argument("--names", type=json.loads, help='display names, as in {"PER": "person"}')
     fit.add_argument("--descriptions", type=json.loads, help="what labels mean, as JSON")

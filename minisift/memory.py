@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,8 +32,10 @@ _STATES = {"cuda": 2, "cpu": 8, "mps": 8}
 """Bytes of AdamW's two moments."""
 _CONTEXT = {"cuda": 0.7e9, "mps": 0.3e9}
 """What a GPU's libraries take for themselves."""
-_LIBRARIES, _BUFFERS = 0.25e9, 0.3e6
+_LIBRARIES, _BUFFERS = 0.4e9, 0.35e6
 """What libraries take on a CPU once they compute, and keep for each token (measured)."""
+_ENOUGH = 1024
+"""Tokens a pass from which on a CPU gains little by more of them."""
 _USABLE = 0.9
 """Share of the available memory that passes may fill."""
 
@@ -138,8 +140,10 @@ def estimate(
         tokens=longest,
         available=_available(device) if available is None else available,
     )
-    room = (_USABLE * plan.available - plan.total) / each
-    return replace(plan, tokens=longest + max(0, int(room)))
+    room = int((_USABLE * plan.available - plan.total) / each)
+    if device == "cpu":
+        room = min(room, _ENOUGH - longest)
+    return replace(plan, tokens=longest + max(0, room))
 
 
 def with_advice(plan: Plan, settings: Settings, retry: Callable[[Settings], Plan]) -> Plan:
@@ -202,12 +206,15 @@ def _shapes(config: Any, settings: Settings) -> dict[str, tuple[int, bool, int]]
 
 
 class _Ledger(TorchDispatchMode):
-    """Counts the bytes of all tensors that come to be, and the most that there were at once."""
+    """Counts the bytes of tensors that come to be, and the most that there were at once.
 
-    def __init__(self) -> None:
+    known: tensors that were there before; views of them are not counted.
+    """
+
+    def __init__(self, known: Iterable[torch.Tensor]) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._seen = weakref.WeakSet(tensor.untyped_storage() for tensor in known)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -253,7 +260,10 @@ def _rehearsed(
         ids = torch.zeros((1, tokens), dtype=torch.long)
         kept = torch.zeros(counted, dtype=torch.long)
         inputs = (ids, torch.arange(tokens)[None], [tokens], kept, kept)
-        with _Ledger() as ledger, torch.autocast("cpu", torch.bfloat16):
+        with (
+            _Ledger((*objective.parameters(), *objective.buffers())) as ledger,
+            torch.autocast("cpu", torch.bfloat16),
+        ):
             objective(*inputs).backward()
     gradients = sum(4 * weight.numel() for weight in objective.parameters() if weight.requires_grad)
     return ledger.peak - gradients

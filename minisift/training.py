@@ -86,7 +86,11 @@ class Training:
         self._steps = [rows[first : first + size] for first in range(0, len(rows), size)]
         self._digest = _digest(rows, settings, identity)
         self._accelerator = Accelerator(cpu=_device(model).type == "cpu")
-        if (kind := self._accelerator.distributed_type.value) in ("FSDP", "DEEPSPEED", "TP"):
+        if (kind := self._accelerator.distributed_type.value) in (
+            "FSDP",
+            "DEEPSPEED",
+            "MEGATRON_LM",
+        ):
             raise NotImplementedError(
                 f"{kind} spreads weights over processes, which training does not do yet; fix: "
                 "accelerate launch --multi_gpu (each GPU holds the 4-bit model)"
@@ -130,13 +134,10 @@ class Training:
         """
         if self._checkpoint is not None and self.is_main:
             _check_space(self._checkpoint, 4 * 4 * sum(w.numel() for w in self._weights.values()))
-        settings, progress, total = self._settings, self.progress, len(self._steps)
-        every = math.ceil(total / max(1, settings.evaluations))
-        noted = math.ceil(total / _POINTS)
+        progress, total = self.progress, len(self._steps)
         saved = began = time.monotonic()
         began -= progress.seconds
         self._train_mode()
-        stopped = ""
         shown = bar(
             total=total,
             initial=progress.step,
@@ -145,21 +146,15 @@ class Training:
             disable=not self._accelerator.is_local_main_process,
         )
         with shown, self._interruptible(), _kept_memory():
+            stopped = self._looked() if progress.step else ""
             while progress.step < total and not stopped:
                 self._step(self._steps[progress.step])
                 progress.step += 1
                 progress.seconds = time.monotonic() - began
+                stopped = "interrupted" if self._agreed(self._interrupted) else self._looked()
                 shown.set_postfix(self._told(), refresh=False)
                 shown.update()
-                if self._agreed(self._interrupted):
-                    stopped = "interrupted"
-                elif progress.step == total or progress.step % every == 0:
-                    self._note(self._score() if self._evaluate else {})
-                    if progress.worse >= settings.patience:
-                        stopped = "no better F1"
-                elif progress.step % noted == 0:
-                    self._note({})
-                due = time.monotonic() - saved >= settings.checkpoint_seconds
+                due = time.monotonic() - saved >= self._settings.checkpoint_seconds
                 if due or stopped == "interrupted":
                     self._save()
                     saved = time.monotonic()
@@ -237,6 +232,18 @@ class Training:
                 self._accelerator.backward(loss * scale)
             total += loss.detach() * weights[index]
         return float(self._accelerator.reduce(total, "sum") / count)
+
+    def _looked(self) -> str:
+        """Evaluate and note what is due after a step; says why the training should end, if so."""
+        progress, total = self.progress, len(self._steps)
+        evaluated = math.ceil(total / max(1, self._settings.evaluations))
+        noted = math.ceil(total / _POINTS)
+        if not progress.curve or progress.curve[-1]["step"] < progress.step:
+            if progress.step == total or progress.step % evaluated == 0:
+                self._note(self._score() if self._evaluate else {})
+            elif progress.step % noted == 0:
+                self._note({})
+        return "no better F1" if progress.worse >= self._settings.patience else ""
 
     def _note(self, scores: dict[str, float]) -> None:
         """A point of the learning curve."""

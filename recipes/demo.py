@@ -46,7 +46,7 @@ def main(folder: Path) -> None:
         step(f"using the adapter in {adapter}; remove it to train again")
     else:
         step(f"fine-tuning on {len(train)} sentences of home-care notes (3 minutes)")
-        minisift.fit(MODEL, train, output_dir=adapter, max_prompts=PROMPTS)
+        minisift.fit(MODEL, train, dev_set=dev, output_dir=adapter, max_prompts=PROMPTS)
     if gguf.exists():
         step(f"using {gguf}")
     else:

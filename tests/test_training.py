@@ -210,21 +210,21 @@ def test_ctrl_c_ends_after_the_step_and_the_checkpoint_continues(tmp_path):
     options = {"checkpoint": tmp_path / "run.checkpoint"}
     train(whole, batch, chosen, evaluate=lambda: 0.5)
 
-    calls = iter([0, 1])
+    class Halted(Training):
+        def _step(self, rows):
+            super()._step(rows)
+            if self.progress.step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
 
-    def interrupt():
-        if next(calls):
-            os.kill(os.getpid(), signal.SIGINT)
-        return 0.5
-
-    told = train(halted, batch, chosen, evaluate=interrupt, **options)
+    told = Halted(halted, batch, chosen, evaluate=lambda: 0.5, **options).run()
     assert told["stopped"] == "interrupted"
-    assert told["steps"] == 5
+    assert told["steps"] == 4
+    assert [row["step"] for row in told["curve"]] == [1, 2, 3]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     again = Training(resumed, batch, chosen, evaluate=lambda: 0.5, **options)
     assert again.resume()
-    assert again.progress.step == 5
-    again.run()
+    assert again.progress.step == 4
+    assert [row["f1"] for row in again.run()["curve"] if "f1" in row] == [0.5] * 5
     assert torch.equal(weights_of(resumed), weights_of(whole))
     other = Training(tiny(), batch[1:], chosen, **options)
     with pytest.raises(ValueError, match=r"run\.checkpoint.*other data"):

@@ -36,6 +36,7 @@ SYSTEMS = ("minisift", "trl")
 def prepared(given: argparse.Namespace) -> tuple[Any, list[Row], Settings, Any]:
     settings = Settings(
         max_prompts=given.prompts,
+        learning_rate=1e-3,
         evaluations=0,
         held_out=0,
         gradient_checkpointing=given.checkpointing,
@@ -85,7 +86,7 @@ def trl_steps(model: Any, rows: list[Row], settings: Settings, tokenizer: Any) -
             args=SFTConfig(
                 output_dir=scratch,
                 per_device_train_batch_size=settings.batch_size,
-                learning_rate=settings.learning_rate,
+                learning_rate=1e-3,
                 lr_scheduler_type="cosine",
                 num_train_epochs=1,
                 optim="adamw_torch" if on_cpu else "paged_adamw_8bit",

@@ -94,6 +94,7 @@ def fit(
         renderer, examples, chosen.shots, chosen.seed, chosen.max_length
     )
     planned = estimate(models.configuration(source), rows, chosen, models.device())
+    chosen = replace(chosen, learning_rate=chosen.rate(planned.parameters))
     if not planned.fits:
         logger.warning("This may not fit; minisift.plan tells what would help.\n%s", planned)
 

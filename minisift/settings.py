@@ -9,6 +9,9 @@ from typing import Any
 from minisift.demonstrations import Sampling
 from minisift.prompts import STRATEGIES, Strategy
 
+_RATE, _SIZE = 1.5e-3, 134.5e6
+"""The learning rate that was measured, and the parameters of the model that it was measured on."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -27,7 +30,8 @@ class Settings:
     """Times that each sentence is seen; None: 5 for 1,000 sentences, more for fewer."""
     max_prompts: int | None = None
     """Train on just so many prompts, whatever `epochs` says."""
-    learning_rate: float = 1.5e-3
+    learning_rate: float | None = None
+    """None: 1.5e-3 for 135M parameters and fewer, 1.1e-3 for 270M, 2e-4 for 7B (see `rate`)."""
     lora_rank: int = 16
     lora_dropout: float = 0.0
     """Of the adapter's inputs; on a CPU it takes a third of the time and gains nothing."""
@@ -60,7 +64,11 @@ class Settings:
                 ("shots", self.shots >= 0, "0 or more"),
                 ("epochs", self.epochs is None or self.epochs > 0, "above 0"),
                 ("max_prompts", self.max_prompts is None or self.max_prompts > 0, "above 0"),
-                ("learning_rate", 0 < self.learning_rate < 1, "between 0 and 1"),
+                (
+                    "learning_rate",
+                    self.learning_rate is None or 0 < self.learning_rate < 1,
+                    "between 0 and 1",
+                ),
                 ("lora_rank", self.lora_rank > 0, "above 0"),
                 ("lora_dropout", 0 <= self.lora_dropout < 1, "at least 0 and below 1"),
                 ("batch_size", self.batch_size > 0, "above 0"),
@@ -84,6 +92,10 @@ class Settings:
         epochs = self.epochs or 5 * math.sqrt(1000 / sentences)
         seen = self.shots + 1 if self.sampling == "partition" else 1
         return max(1, round(epochs * sentences / seen))
+
+    def rate(self, parameters: int) -> float:
+        """The learning rate for a model of so many: falls with the square root of their number."""
+        return self.learning_rate or round(_RATE * min(1, math.sqrt(_SIZE / parameters)), 6)
 
     def checkpoints_on(self, device: str) -> bool:
         """Whether activations are recomputed on this kind of device."""

@@ -95,11 +95,13 @@ class Training:
                 f"{kind} spreads weights over processes, which training does not do yet; fix: "
                 "accelerate launch --multi_gpu (each GPU holds the 4-bit model)"
             )
+        self._rate = settings.rate(sum(weight.numel() for weight in model.parameters()))
         self._weights = {
             name: weight for name, weight in model.named_parameters() if weight.requires_grad
         }
+        paged = settings.quantize is not None and _device(model).type == "cuda"
         self._objective, self._optimizer = self._accelerator.prepare(
-            Objective(model), _optimizer(list(self._weights.values()), settings, _device(model))
+            Objective(model), _optimizer(list(self._weights.values()), paged)
         )
         self._attention = model.config._attn_implementation
         self.progress = Progress()
@@ -201,7 +203,7 @@ class Training:
             clear_device_cache(garbage_collection=True)
             logger.warning("Out of memory: from here on at most %d tokens a pass.", self._tokens)
         self._accelerator.clip_grad_norm_(self._weights.values(), _LARGEST_GRADIENT)
-        rate = _rate(self.progress.step, len(self._steps)) * self._settings.learning_rate
+        rate = self._rate * _schedule(self.progress.step, len(self._steps))
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
@@ -331,16 +333,16 @@ def _device(model: Any) -> torch.device:
     return next(model.parameters()).device
 
 
-def _optimizer(weights: list[Any], settings: Settings, device: torch.device) -> Any:
-    """AdamW; on a GPU with 8-bit states that move to the host where memory runs short."""
-    if device.type == "cuda" and settings.quantize:
+def _optimizer(weights: list[Any], paged: bool) -> Any:
+    """AdamW, its learning rate set at each step; paged: 8-bit states that may leave the GPU."""
+    if paged:
         from bitsandbytes.optim import PagedAdamW8bit
 
-        return PagedAdamW8bit(weights, lr=settings.learning_rate, weight_decay=0.0)
-    return torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=0.0, fused=True)
+        return PagedAdamW8bit(weights, weight_decay=0.0)
+    return torch.optim.AdamW(weights, weight_decay=0.0, fused=True)
 
 
-def _rate(step: int, steps: int) -> float:
+def _schedule(step: int, steps: int) -> float:
     """The learning rate of a step, as a share: a linear rise, then half a cosine to nothing."""
     rise = math.ceil(_WARMUP * steps)
     if step < rise:

@@ -346,6 +346,10 @@ def test_settings_are_checked():
     for wrong in ({"shots": -1}, {"strategy": "x"}, {"quantize": "int4"}, {"epochs": 0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             make_settings(wrong)
+    assert Settings().rate(100) == Settings().rate(134_500_000) == 1.5e-3
+    assert Settings().rate(268_000_000) == pytest.approx(1.06e-3, rel=0.01)
+    assert Settings().rate(7_000_000_000) == pytest.approx(2e-4, rel=0.05)
+    assert Settings(learning_rate=3e-3).rate(10**9) == 3e-3
     with pytest.raises(TypeError, match="shotz"):
         make_settings({"shotz": 1})
 

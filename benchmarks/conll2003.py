@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--max-prompts", type=int)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--sampling")
+    parser.add_argument("--resume", action="store_true")
     parser.add_argument("--compare", type=int, default=200, help="dev sentences to compare on")
     parser.add_argument("--output", type=Path, default=Path("demo/conll2003"))
     given = parser.parse_args()
@@ -40,7 +41,9 @@ def main() -> None:
     train = minisift.read(given.folder / "eng.train")[: given.sentences]
     dev = minisift.read(given.folder / "eng.testa")
     started = time.monotonic()
-    labeler = minisift.fit(given.model, train, output_dir=given.output, **settings)
+    labeler = minisift.fit(
+        given.model, train, output_dir=given.output, resume=given.resume, **settings
+    )
     result = {
         "model": given.model,
         "sentences": len(train),

@@ -258,7 +258,7 @@ class Training:
         assert self._evaluate is not None
         found = [0.0]
         if self.is_main:
-            self._model.eval()
+            self._label_mode()
             found = [self._evaluate()]
             self._train_mode()
         if self._accelerator.num_processes > 1:

@@ -194,6 +194,7 @@ def test_the_best_adapter_is_kept_and_training_ends_early():
 
     def evaluate():
         assert not model.training
+        assert model.config._attn_implementation == "sdpa"
         seen.append(weights_of(model))
         return next(scores)
 

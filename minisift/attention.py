@@ -17,6 +17,7 @@ NAME = "minisift_rows"
 _PLAIN = 1024
 """Tokens of a row up to which a CPU writes attention out: half the time of torch's kernel, for a
 matrix of probabilities a head."""
+_lengths: list[int] = []
 
 
 def use(model: Any, implementation: str = NAME) -> None:
@@ -29,6 +30,14 @@ def use(model: Any, implementation: str = NAME) -> None:
     model.set_attn_implementation(implementation)
 
 
+def begin(lengths: Sequence[int]) -> None:
+    """Say how many tokens each row has of the pass that comes, up to the end of its backward pass.
+
+    Not every model hands keywords on from its call to its attention.
+    """
+    _lengths[:] = lengths
+
+
 def attend(
     module: Any,
     query: torch.Tensor,
@@ -36,7 +45,6 @@ def attend(
     value: torch.Tensor,
     attention_mask: None,
     *,
-    lengths: Sequence[int],
     scaling: float,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -45,15 +53,13 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Causal attention of transformers' interface.
 
-    query: [1, heads, tokens, size]; key, value: [1, key heads, tokens, size]; lengths: tokens of
-    each row. Returns [1, tokens, heads, size].
+    query: [1, heads, tokens, size]; key, value: [1, key heads, tokens, size]. Returns [1, tokens,
+    heads, size].
     """
     if s_aux is not None:
         raise NotImplementedError("attention sinks; fix: train a model without them")
     rows = []
-    for q, k, v in zip(
-        *(part[0].split(list(lengths), 1) for part in (query, key, value)), strict=True
-    ):
+    for q, k, v in zip(*(part[0].split(_lengths, 1) for part in (query, key, value)), strict=True):
         window = sliding_window if sliding_window and sliding_window < q.shape[1] else None
         if softcap or (q.device.type == "cpu" and q.shape[1] <= _PLAIN):
             rows.append(_written_out(q, k, v, scaling, window, softcap))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from minisift import attention
 from minisift.data import Example
 from minisift.demonstrations import draws
 from minisift.prompts import Renderer, Row
@@ -115,8 +116,9 @@ class Objective(torch.nn.Module):
     ) -> Any:
         model = self.model
         causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+        attention.begin(lengths)
         states = causal.base_model(
-            input_ids=input_ids, position_ids=position_ids, lengths=lengths, use_cache=False
+            input_ids=input_ids, position_ids=position_ids, use_cache=False
         ).last_hidden_state
         return _ChunkedLoss.apply(states[0, kept], labels, causal)
 

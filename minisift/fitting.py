@@ -50,14 +50,14 @@ def fit(
     """Train a labeler by supervised in-context fine-tuning of a QLoRA adapter.
 
     model: a bundled name ("smollm2-135m", "gemma-3-270m"), hub id, folder or .gguf file.
-    train_set: a list of `Example`, a path or a Hugging Face `Dataset`. dev_set likewise: it
-    chooses the best adapter on the way, calibrates the scores, and its F1 travels with the labeler;
-    without one a tenth of 100 and more sentences is held out (`held_out`). output_dir: where to write
-    the adapter folder. resume: continue a training that was killed or interrupted, from the
-    checkpoint beside `output_dir`, to the adapter that it would have become. names, descriptions and instruction: see `task.make_task`; no instruction by
-    default, since trained models do better without. settings: the fields of
-    `settings.Settings`, such as strategy="mrc", shots=8, epochs, max_prompts, learning_rate,
-    lora_rank, quantize, template, seed.
+    train_set: a list of `Example`, a path or a Hugging Face `Dataset`. dev_set likewise: it chooses
+    the best adapter on the way, calibrates the scores, and its F1 travels with the labeler; without
+    one a tenth of 100 and more sentences is held out (`held_out`). output_dir: where to write the
+    adapter folder. names, descriptions and instruction: see `task.make_task`; no instruction by
+    default, since trained models do better without. resume: continue a training that was killed or
+    interrupted, from the checkpoint beside `output_dir`, to the adapter that it would have become.
+    settings: the fields of `settings.Settings`, such as strategy="mrc", shots=8, epochs,
+    max_prompts, learning_rate, lora_rank, quantize, template, seed.
 
     Ctrl-C ends the training early: the labeler is returned, and saved, as it is then.
 

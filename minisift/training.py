@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,6 @@ class Training:
         progress, total = self.progress, len(self._steps)
         saved = began = time.monotonic()
         began -= progress.seconds
-        self._train_mode()
         shown = bar(
             total=total,
             initial=progress.step,
@@ -147,7 +146,7 @@ class Training:
             unit="step",
             disable=not self._accelerator.is_local_main_process,
         )
-        with shown, self._interruptible(), _kept_memory():
+        with shown, self._interruptible(), self._in_train_mode():
             stopped = self._looked() if progress.step else ""
             while progress.step < total and not stopped:
                 self._step(self._steps[progress.step])
@@ -162,7 +161,6 @@ class Training:
                     saved = time.monotonic()
         if self._best is not None:
             self._put(self._best)
-        self._label_mode()
         told = {
             "seconds": round(progress.seconds, 1),
             "steps": progress.step,
@@ -177,15 +175,21 @@ class Training:
         half = any(weight.dtype == torch.bfloat16 for weight in self._model.parameters())
         return torch.autocast(_device(self._model).type, torch.bfloat16, enabled=half)
 
-    def _train_mode(self) -> None:
-        self._model.train()
-        attention.use(self._model)
-        if self._settings.checkpoints_on(_device(self._model).type):
-            self._model.gradient_checkpointing_enable({"use_reentrant": False})
+    @contextmanager
+    def _in_train_mode(self) -> Iterator[None]:
+        self._switch(training=True)
+        try:
+            yield
+        finally:
+            self._switch(training=False)
 
-    def _label_mode(self) -> None:
-        self._model.eval()
-        attention.use(self._model, self._attention)
+    def _switch(self, training: bool) -> None:
+        """Make the model ready to train, or to label as it came."""
+        self._model.train(training)
+        attention.use(self._model, attention.NAME if training else self._attention)
+        if training and self._settings.checkpoints_on(_device(self._model).type):
+            self._model.gradient_checkpointing_enable({"use_reentrant": False})
+        _keep_freed_memory(training)
 
     def _step(self, rows: Sequence[Row]) -> None:
         """One update; should memory run out, again in smaller passes."""
@@ -258,9 +262,9 @@ class Training:
         assert self._evaluate is not None
         found = [0.0]
         if self.is_main:
-            self._label_mode()
+            self._switch(training=False)
             found = [self._evaluate()]
-            self._train_mode()
+            self._switch(training=True)
         if self._accelerator.num_processes > 1:
             broadcast_object_list(found)
         self.progress.worse += 1
@@ -350,24 +354,16 @@ def _schedule(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
 
-@contextmanager
-def _kept_memory() -> Iterator[None]:
-    """Let glibc keep what is freed: giving activations back and taking new pages costs time.
+def _keep_freed_memory(keep: bool) -> None:
+    """Let glibc keep what training frees: giving activations back and taking new pages costs time.
 
-    What loading left and what training leaves goes back to the system.
+    Otherwise what is free goes back to the system, and stays there.
     """
-    try:
+    with suppress(OSError, AttributeError):  # not glibc: memory is managed as it comes
         libc = ctypes.CDLL("libc.so.6")
         libc.malloc_trim(0)
-        libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
-        libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
-    except (OSError, AttributeError):  # not glibc: memory is managed as it comes
-        yield
-        return
-    try:
-        yield
-    finally:
-        libc.malloc_trim(0)
+        libc.mallopt(_MMAP_THRESHOLD, 1 << 30 if keep else 1 << 17)
+        libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1 if keep else 1 << 17)
 
 
 def _digest(rows: Sequence[Row], settings: Settings, identity: str) -> str:

@@ -248,6 +248,7 @@ def test_uploading(exported, fitted, monkeypatch):
         "adapter_config.json",
         "adapter_model.safetensors",
         "labeler.json",
+        "learning_curve.png",
     }
 
 

@@ -38,7 +38,13 @@ def fitted(train, dev, folder):
     """A labeler of 40 training prompts: it has learned something, and has many near ties."""
     pytest.importorskip("torch")
     return minisift.fit(
-        "smollm2-135m", train, dev_set=dev, shots=3, max_prompts=40, output_dir=folder / "notes"
+        "smollm2-135m",
+        train,
+        dev_set=dev,
+        shots=3,
+        max_prompts=40,
+        evaluations=1,
+        output_dir=folder / "notes",
     )
 
 

@@ -46,7 +46,9 @@ def main(folder: Path) -> None:
         step(f"using the adapter in {adapter}; remove it to train again")
     else:
         step(f"fine-tuning on {len(train)} sentences of home-care notes (3 minutes)")
-        minisift.fit(MODEL, train, dev_set=dev, output_dir=adapter, max_prompts=PROMPTS)
+        minisift.fit(
+            MODEL, train, dev_set=dev, output_dir=adapter, max_prompts=PROMPTS, evaluations=0
+        )
     if gguf.exists():
         step(f"using {gguf}")
     else:

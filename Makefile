@@ -14,7 +14,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed lint
 	@if command -v cmake >/dev/null && command -v npm >/dev/null; then $(MAKE) programs; \
 	else echo "Without cmake and npm the kit's programs are not tested."; fi
-	@echo "Running the tests: about 13 minutes on two cores."
+	@echo "Running the tests: about 15 minutes on two cores."
 	@$(BIN)/python -m pytest
 
 programs: $(VENV)/programs/built

@@ -17,19 +17,17 @@ import argparse
 import json
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from peers import PEERS
+
 import minisift
 from minisift.evaluation import score
 from minisift.files import whole
-
-sys.path.insert(0, str(Path(__file__).parent))
-from peers import PEERS
 
 TASKS = {
     "ner": ("ner-conll2003/eng.train", "ner-conll2003/eng.testb", 6),

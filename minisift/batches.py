@@ -97,9 +97,9 @@ def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> dict[str
 class Objective(torch.nn.Module):
     """A causal LM that answers a pass (see `collate`) with its loss, summed over the targets.
 
-    The model has to attend inside of rows (`attention.use`). Hidden states become logits only where a token is predicted, and only so many at a time:
-    a large vocabulary costs no memory. Between the two, the model's own code runs, with its
-    scales and caps.
+    The model has to attend inside of rows (`attention.use`). Hidden states become logits only
+    where a token is predicted, and only so many at a time: a large vocabulary costs no memory.
+    Between the two, the model's own code runs, with its scales and caps.
     """
 
     def __init__(self, model: Any) -> None:

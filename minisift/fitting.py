@@ -87,12 +87,13 @@ def fit(
     source = models.resolve(model)
     _check_export(source)
     tokenizer = load_tokenizer(source.weights)
-    renderer = Renderer(task, _template(chosen.template, tokenizer, task.instruction), tokenizer)
+    renderer = _renderer(task, chosen.template, tokenizer)
     rows, left_out = training_rows(renderer, examples, chosen)
     _report_left_out(left_out)
     demonstrations = _demonstrations(
         renderer, examples, chosen.shots, chosen.seed, chosen.max_length
     )
+    chosen = replace(chosen, quantize=models.usable(chosen.quantize))
     planned = estimate(models.configuration(source), rows, chosen, models.device())
     chosen = replace(chosen, learning_rate=chosen.rate(planned.parameters))
     if not planned.fits:
@@ -131,28 +132,17 @@ def fit(
     made["training"] = training.run()
     models.settle(network)
     engine.forget()
-    interrupted = made["training"].get("stopped") == "interrupted"
     if not training.is_main:
         return labeler
-    if dev and not interrupted:
-        report = labeler.calibrate(dev, progress=True)
-        logger.info(
-            "dev F1 %.3f; scores are off by %.3f on average, at temperature %.2f.",
-            report.f1,
-            report.calibration_error,
-            labeler.description.temperature,
-        )
-        made["scores"] = {"dev": report.to_dict()}
+    interrupted = made["training"].get("stopped") == "interrupted"
+    if interrupted:
+        logger.warning("Interrupted after %d steps.", training.progress.step)
+    elif dev:
+        made["scores"] = {"dev": _calibrated(labeler, dev)}
     if output_dir is not None:
         labeler.save(output_dir)
-    if interrupted:
-        logger.warning(
-            "Interrupted after %d steps. %s",
-            training.progress.step,
-            f"{output_dir} holds the labeler as it was then; resume=True continues the training."
-            if checkpoint
-            else "The labeler is as it was then.",
-        )
+    if checkpoint is not None and interrupted:
+        logger.warning("%s holds the labeler as it is; resume=True continues.", output_dir)
     elif checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return labeler
@@ -186,11 +176,10 @@ def plan(
     task = make_task(examples, instruction=instruction)
     source = models.resolve(model)
     tokenizer = load_tokenizer(source.weights)
-    renderer = Renderer(task, _template(chosen.template, tokenizer, task.instruction), tokenizer)
-
+    renderer = _renderer(task, chosen.template, tokenizer)
     where, here = device or models.device(), models.device()
-    if where == here and chosen.quantize and models.why_not_nf4():
-        chosen = replace(chosen, quantize=None)
+    if where == here:
+        chosen = replace(chosen, quantize=models.usable(chosen.quantize))
     available = None if memory is None else int(memory * 1e9)
     if available is None and where != here:
         raise ValueError(
@@ -293,13 +282,27 @@ def prompt(
             return network
 
         engine = TransformersEngine(get_model, tokenizer, models.longest_input(source))
-    renderer = Renderer(
-        task, _template(template, engine.tokenizer, task.instruction), engine.tokenizer
-    )
+    renderer = _renderer(task, template, engine.tokenizer)
     demonstrations = _demonstrations(renderer, examples, shots, seed, engine.context // 2)
     base = {"model": source.name, "fingerprint": source.fingerprint, "quantize": quantize}
     made = {"shots": shots, "seed": seed}
     return _labeler(renderer, examples, demonstrations, base, made, engine, get_model)
+
+
+def _calibrated(labeler: Labeler, dev: Sequence[Example]) -> dict[str, Any]:
+    """Calibrate a labeler; returns its scores on the dev set."""
+    report = labeler.calibrate(dev, progress=True)
+    logger.info(
+        "dev F1 %.3f; scores are off by %.3f on average, at temperature %.2f.",
+        report.f1,
+        report.calibration_error,
+        labeler.description.temperature,
+    )
+    return report.to_dict()
+
+
+def _renderer(task: Task, template: str, tokenizer: Tokenizer) -> Renderer:
+    return Renderer(task, _template(template, tokenizer, task.instruction), tokenizer)
 
 
 def _template(kind: str, tokenizer: Tokenizer, instruction: str) -> Template:

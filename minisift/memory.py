@@ -135,7 +135,7 @@ def estimate(
         weights=int(weights),
         adapter=int(adapter * (_ADAPTER + _STATES[device])),
         activations=needed,
-        overhead=int(_CONTEXT.get(device) or resident() + _LIBRARIES + _BUFFERS * longest),
+        overhead=int(_CONTEXT.get(device) or _resident() + _LIBRARIES + _BUFFERS * longest),
         longest=longest,
         tokens=longest,
         available=_available(device) if available is None else available,
@@ -175,10 +175,10 @@ def _available(device: str) -> int:
         return int(torch.mps.recommended_max_memory())
     import psutil
 
-    return int(psutil.virtual_memory().available + resident())
+    return int(psutil.virtual_memory().available + _resident())
 
 
-def resident() -> int:
+def _resident() -> int:
     """Bytes that this process has in memory."""
     import psutil
 

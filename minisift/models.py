@@ -163,23 +163,28 @@ def why_not_nf4() -> str:
     return ""
 
 
-def load_base(source: Source, quantize: str | None) -> tuple[Any, str | None]:
-    """The causal LM in bf16 or double-quantized NF4 with bf16 compute, and which it became.
-
-    For training; `settle` makes it ready to label. Without bitsandbytes NF4 falls back to bf16,
-    with a notice that says why.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
-
+def usable(quantize: str | None) -> str | None:
+    """The quantization that can be had here: without bitsandbytes bf16, with a notice why."""
     if quantize not in ("nf4", None):
         raise ValueError(f"quantize={quantize!r}; fix: 'nf4' or None")
-    options: dict[str, Any] = {}
     with quietly():
         reason = why_not_nf4() if quantize else ""
     if reason:
         logger.warning("Weights stay in bf16 instead of 4 bits: %s.", reason)
-        quantize = None
+        return None
+    return quantize
+
+
+def load_base(source: Source, quantize: str | None) -> tuple[Any, str | None]:
+    """The causal LM in bf16 or double-quantized NF4 with bf16 compute, and which it became.
+
+    For training; `settle` makes it ready to label.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    options: dict[str, Any] = {}
+    quantize = usable(quantize)
     if quantize:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,

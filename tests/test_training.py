@@ -18,11 +18,13 @@ from minisift.data import Example
 from minisift.prompts import Row
 from minisift.settings import Settings, make_settings
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from minisift import attention  # noqa: E402
-from minisift.batches import Objective, collate, pack, targets, training_rows  # noqa: E402
-from minisift.training import Training  # noqa: E402
+import torch
+
+from minisift import attention
+from minisift.batches import Objective, collate, pack, targets, training_rows
+from minisift.training import Training
 
 rows = st.lists(
     st.lists(st.tuples(st.integers(1, 30), st.booleans()), min_size=2, max_size=9).map(
@@ -56,20 +58,20 @@ def test_rows_are_packed_into_passes(lengths, room):
         assert len(group) == 1 or sum(len(row.ids) for row in group) <= room
 
 
-def tiny(**changes):
+SMALL = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}
+
+
+def tiny():
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=40,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        initializer_range=0.2,
-        **changes,
-    )
+    config = LlamaConfig(**SMALL, num_hidden_layers=2, initializer_range=0.2)
     return LlamaForCausalLM(config).eval()
 
 
@@ -78,12 +80,8 @@ def tiny_gemma():
 
     torch.manual_seed(0)
     config = Gemma3TextConfig(
-        vocab_size=40,
-        hidden_size=16,
-        intermediate_size=32,
+        **SMALL,
         num_hidden_layers=3,
-        num_attention_heads=2,
-        num_key_value_heads=1,
         head_dim=8,
         sliding_window=4,
         layer_types=["sliding_attention", "full_attention", "sliding_attention"],
@@ -259,11 +257,10 @@ sys.path[:0] = ["tests"]
 from pathlib import Path
 from test_training import Settings, Training, random_rows, tiny, weights_of
 from minisift.models import add_lora
-path, dropout = Path(sys.argv[1]), 0.3
+path, count, dropout = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 model = add_lora(tiny(), 4, dropout, 0)
 chosen = Settings(learning_rate=1e-2, quantize=None, checkpoint_seconds=0, batch_size=4)
-rows = random_rows(int(sys.argv[2]))
-training = Training(model, rows, chosen, checkpoint=path)
+training = Training(model, random_rows(count), chosen, checkpoint=path)
 if "resume" in sys.argv:
     training.resume()
 print("started", training.progress.step, flush=True)
@@ -292,29 +289,27 @@ def test_killed_at_any_moment_it_continues_to_the_same_adapter(tmp_path):
 
     file = tmp_path / "run.py"
     file.write_text(SCRIPT)
-    wanted = result(script(file, tmp_path / "whole.checkpoint", 600))
+    wanted = result(script(file, tmp_path / "whole.checkpoint", 3200, 0.3))
     path, moments = tmp_path / "killed.checkpoint", random.Random(0)
     begun = []
     for _ in range(10):
-        process = script(file, path, 600, "resume")
+        process = script(file, path, 3200, 0.3, "resume")
         begun.append(int(process.stdout.readline().removeprefix("started ")))
         time.sleep(moments.uniform(0, 0.25))
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert begun[0] == 0
-    assert 0 < begun[-1] < 150
-    assert result(script(file, path, 600, "resume")) == wanted
+    assert 0 < begun[-1] < 800
+    assert result(script(file, path, 3200, 0.3, "resume")) == wanted
 
 
 def test_two_processes_train_as_one(tmp_path):
     file = tmp_path / "run.py"
-    file.write_text(
-        SCRIPT.replace("dropout = Path(sys.argv[1]), 0.3", "dropout = Path(sys.argv[1]), 0.0")
-    )
-    alone = result(script(file, tmp_path / "one.checkpoint", 20))
+    file.write_text(SCRIPT)
+    alone = result(script(file, tmp_path / "one.checkpoint", 20, 0.0))
     launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes=2", "--num_machines=1"]
     launch += ["--mixed_precision=no", "--dynamo_backend=no", "--num_cpu_threads_per_process=1"]
-    both = result(script(file, tmp_path / "two.checkpoint", 20, launch=launch))
+    both = result(script(file, tmp_path / "two.checkpoint", 20, 0.0, launch=launch))
     assert both == pytest.approx(alone, abs=1e-3)
 
 

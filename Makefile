@@ -8,7 +8,7 @@ NODE_PLATFORM = $(shell node -p "process.platform.replace('darwin', 'mac') + '-'
 .PHONY: demo test programs lint format clean
 
 demo: $(VENV)/installed
-	@echo "The whole cycle on sample data: about 5 minutes on two cores, less the second time."
+	@echo "The whole cycle on sample data: about 4 minutes on two cores, less the second time."
 	@$(BIN)/python recipes/demo.py demo
 
 test: $(VENV)/installed lint

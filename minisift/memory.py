@@ -32,7 +32,7 @@ _STATES = {"cuda": 2, "cpu": 8, "mps": 8}
 """Bytes of AdamW's two moments."""
 _CONTEXT = {"cuda": 0.7e9, "mps": 0.3e9}
 """What a GPU's libraries take for themselves."""
-_LIBRARIES, _BUFFERS = 0.4e9, 0.35e6
+_LIBRARIES, _BUFFERS = 0.4e9, 0.45e6
 """What libraries take on a CPU once they compute, and keep for each token (measured)."""
 _ENOUGH = 1024
 """Tokens a pass from which on a CPU gains little by more of them."""

@@ -31,6 +31,13 @@ def use(model: Any, implementation: str = NAME) -> None:
     model.set_attn_implementation(implementation)
 
 
+def unmask(model: Any, layers: Sequence[int] | None = None) -> None:
+    """Let all layers, or some, attend to what comes later in a row as well."""
+    for module in model.modules():
+        if hasattr(module, "is_causal") and (layers is None or module.layer_idx in layers):
+            module.is_causal = False
+
+
 def begin(lengths: Sequence[int]) -> None:
     """Say how many tokens each row has of the pass that comes, up to the end of its backward pass.
 
@@ -52,24 +59,25 @@ def attend(
     s_aux: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention of transformers' interface.
+    """Attention by transformers' interface, causal where the module says so.
 
     query: [1, heads, tokens, size]; key, value: [1, key heads, tokens, size]. Returns [1, tokens,
     heads, size].
     """
     if s_aux is not None:
         raise NotImplementedError("attention sinks; fix: train a model without them")
+    causal = getattr(module, "is_causal", True)
     rows = []
     for q, k, v in zip(*(part[0].split(_lengths, 1) for part in (query, key, value)), strict=True):
         window = sliding_window if sliding_window and sliding_window < q.shape[1] else None
         if softcap or (q.device.type == "cpu" and q.shape[1] <= _PLAIN):
-            rows.append(_written_out(q, k, v, scaling, window, softcap))
+            rows.append(_written_out(q, k, v, scaling, causal, window, softcap))
             continue
-        mask = None if window is None else _mask(q.shape[1], window, q)
+        mask = None if window is None else _mask(q.shape[1], causal, window, q)
         k, v = (part.repeat_interleave(len(q) // len(k), 0) for part in (k, v))
         rows.append(
             scaled_dot_product_attention(
-                q[None], k[None], v[None], mask, is_causal=mask is None, scale=scaling
+                q[None], k[None], v[None], mask, is_causal=causal and mask is None, scale=scaling
             )[0]
         )
     return torch.cat(rows, 1).transpose(0, 1)[None].contiguous(), None
@@ -80,13 +88,14 @@ def _written_out(
     key: torch.Tensor,
     value: torch.Tensor,
     scaling: float,
+    causal: bool,
     window: int | None,
     softcap: float | None,
 ) -> torch.Tensor:
     heads, tokens, size = query.shape
     groups = heads // len(key)
     grouped = query.reshape(len(key), groups * tokens, size)
-    mask = _mask(tokens, window, query).repeat(groups, 1)
+    mask = _mask(tokens, causal, window, query).repeat(groups, 1)
     if softcap:
         scores = softcap * torch.tanh(grouped @ key.transpose(1, 2) * (scaling / softcap)) + mask
     else:
@@ -94,9 +103,8 @@ def _written_out(
     return (scores.softmax(-1) @ value).view(heads, tokens, size)
 
 
-def _mask(tokens: int, window: int | None, like: torch.Tensor) -> torch.Tensor:
+def _mask(tokens: int, causal: bool, window: int | None, like: torch.Tensor) -> torch.Tensor:
     """What is added to scores: [tokens, tokens]; minus infinity where attention must not go."""
-    mask = torch.full((tokens, tokens), float("-inf"), dtype=like.dtype, device=like.device).triu(1)
-    if window is not None:
-        mask += torch.full_like(mask, float("-inf")).tril(-window)
-    return mask
+    hidden = torch.full((tokens, tokens), float("-inf"), dtype=like.dtype, device=like.device)
+    mask = hidden.triu(1 if causal else window or tokens)
+    return mask if window is None else mask + hidden.tril(-window)

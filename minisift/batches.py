@@ -102,9 +102,17 @@ class Objective(torch.nn.Module):
     Between the two, the model's own code runs, with its scales and caps.
     """
 
+    targets = staticmethod(targets)
+    collate = staticmethod(collate)
+
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        self._attention = model.config._attn_implementation
+
+    def prepare(self, training: bool) -> None:
+        """Let the model attend inside of rows, or as it came."""
+        attention.use(self.model, attention.NAME if training else self._attention)
 
     def forward(
         self,

@@ -106,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_evaluate)
     evaluate.add_argument("labeler", help="GGUF file or adapter folder")
     evaluate.add_argument("data", help="labelled file: columns, .jsonl, .json or .spacy")
+    evaluate.add_argument(
+        "--errors", action="store_true", help="tell what went wrong: kinds, examples, confusion"
+    )
     _add_reading(evaluate)
 
     export = _add_export(commands)
@@ -329,7 +332,15 @@ def _record(text: str, spans: Sequence[Span]) -> str:
 def _evaluate(given: argparse.Namespace) -> None:
     examples = _read(given, given.data)
     report = _load(given.labeler).evaluate(examples)
-    print(json.dumps(report.to_dict(), ensure_ascii=False) if given.json else report)
+    if given.json:
+        content = report.to_dict()
+        if given.errors:
+            content["errors"] = report.errors().to_dict()
+        print(json.dumps(content, ensure_ascii=False))
+        return
+    print(report)
+    if given.errors:
+        print(f"\n{report.errors()}")
 
 
 def _export(given: argparse.Namespace) -> None:

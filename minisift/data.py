@@ -81,6 +81,17 @@ class Example:
             tuple(ranges),
         )
 
+    def word_spans(self) -> list[tuple[int, int, str]]:
+        """The spans as (first word, end word, label)."""
+        first = {start: index for index, (start, _) in enumerate(self.words)}
+        end = {end: index + 1 for index, (_, end) in enumerate(self.words)}
+        return [(first[span.start], end[span.end], span.label) for span in self.spans]
+
+    def span_of(self, first: int, end: int, label: str, score: float = 1.0) -> Span:
+        """The span from one word to before another."""
+        start, stop = self.words[first][0], self.words[end - 1][1]
+        return Span(start, stop, label, self.text[start:stop], score)
+
 
 def shorten(text: str, limit: int = 60) -> str:
     """`text` quoted for a message, cut with an ellipsis."""

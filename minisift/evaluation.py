@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from minisift.calibration import expected_calibration_error
 from minisift.data import Example, Span
+from minisift.errors import Errors, compare
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Report:
     """Sentences whose spans are all right and complete."""
     calibration_error: float = 0.0
     """Expected calibration error of the scores: 0.05 means that they are off by 0.05 on average."""
+    pairs: tuple[tuple[Example, Sequence[Span]], ...] = field(default=(), repr=False, compare=False)
+    """The texts with what was predicted; not kept in files."""
 
     @property
     def precision(self) -> float:
@@ -65,6 +68,15 @@ class Report:
     @property
     def f1(self) -> float:
         return self.micro.f1
+
+    def errors(self) -> Errors:
+        """What went wrong: kinds, confusion between labels, examples; `print` shows a table.
+
+        Raises ValueError for a report that was read from a file: the texts are not in it.
+        """
+        if len(self.pairs) != self.sentences:
+            raise ValueError("a saved report holds no texts; fix: evaluate again")
+        return compare(self.pairs)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -115,7 +127,9 @@ def score(examples: Sequence[Example], predictions: Iterable[Sequence[Span]]) ->
     exact = 0
     scores: list[float] = []
     hits: list[bool] = []
+    pairs: list[tuple[Example, Sequence[Span]]] = []
     for example, spans in zip(examples, predictions, strict=True):
+        pairs.append((example, spans))
         right = {(s.start, s.end, s.label) for s in example.spans}
         found = {(s.start, s.end, s.label) for s in spans}
         gold.update(label for *_, label in right)
@@ -131,4 +145,5 @@ def score(examples: Sequence[Example], predictions: Iterable[Sequence[Span]]) ->
         len(examples),
         exact,
         expected_calibration_error(scores, hits),
+        tuple(pairs),
     )

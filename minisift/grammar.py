@@ -163,6 +163,10 @@ class Language:
             self._places[words] = {at: k for k, at in enumerate(self.target.occurrences(words), 1)}
         return self._places[words][first]
 
+    def answer(self) -> Answer:
+        """A new answer, empty."""
+        return Answer(self)
+
     def longest_answer(self) -> int:
         """Tokens that no answer exceeds, however oddly its words are cut into tokens."""
         name = max(len(tokens) for tokens in self.vocabulary.labels)

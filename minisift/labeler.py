@@ -21,7 +21,7 @@ from minisift.engines import Completion, Engine, Prompt
 from minisift.evaluation import Report, score
 from minisift.grammar import Language, Vocabulary
 from minisift.progress import bar
-from minisift.prompts import Renderer
+from minisift.prompts import Renderer, plain_template
 from minisift.text import fold
 from minisift.windows import Window, stitch, unshift, windows
 
@@ -270,6 +270,40 @@ class Labeler:
                 lines.append(completion.choices[first : index + 1])
                 first = index + 1
         return spans, lines[: len(spans)]
+
+    def prompted(
+        self,
+        demonstrations: Sequence[Example] | None = None,
+        instruction: str | bool | None = None,
+    ) -> Labeler:
+        """The same model under another prompt; what is not given stays.
+
+        demonstrations: labelled examples in the order of the prompt; none at all if empty.
+        instruction: a text, True for the standard one, False or "" for none; only of plain
+        templates. Raises ValueError for demonstrations with labels that the task lacks.
+        """
+        described = self.description
+        shown = described.demonstrations if demonstrations is None else list(demonstrations)
+        if unknown := sorted({s.label for e in shown for s in e.spans} - set(self.labels)):
+            raise ValueError(
+                f"demonstrations with labels {', '.join(unknown)}; fix: use {', '.join(self.labels)}"
+            )
+        task, template = described.task, described.template
+        if instruction is not None:
+            if template != plain_template(task.instruction):
+                raise ValueError("a chat template keeps its instruction; fix: fit with another")
+            text = task.standard_instruction() if instruction is True else instruction or ""
+            task = replace(task, instruction=text.strip())
+            template = plain_template(task.instruction)
+        renderer = Renderer(task, template, self.engine.tokenizer)
+        changed = replace(
+            described,
+            task=task,
+            template=template,
+            demonstrations=shown,
+            prefix=checksum(renderer.prefix(shown)),
+        )
+        return Labeler(changed, self.engine, self._model, self.folder)
 
     def model(self) -> Any:
         """The model of transformers, its adapter included. Raises ValueError for a GGUF file's."""

@@ -218,6 +218,12 @@ def longest_input(source: Source) -> int | None:
     return getattr(configuration(source).get_text_config(), "max_position_embeddings", None)
 
 
+def parameters(model: Any) -> int:
+    """How many parameters a model has; 4-bit weights hold two a byte."""
+    states = ((weight, getattr(weight, "quant_state", None)) for weight in model.parameters())
+    return sum(state.shape.numel() if state else weight.numel() for weight, state in states)
+
+
 def settle(model: Any) -> Any:
     """The model ready to label: on a CPU it computes in float32 from here on, adapter included.
 
@@ -228,7 +234,7 @@ def settle(model: Any) -> Any:
 
     model.eval()
     if device() == "cpu":
-        model.float()
+        torch.nn.Module.float(model)  # its own refuses where weights are 4-bit ones
         for module in model.modules():
             state = getattr(getattr(module, "weight", None), "quant_state", None)
             if state is not None:

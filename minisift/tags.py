@@ -104,3 +104,14 @@ def encode(length: int, spans: Iterable[WordSpan], scheme: str) -> list[str]:
         tags[first:end] = [f"{letter}-{label}" for letter in letters]
         previous = (first, end, label)
     return tags
+
+
+def mended(tags: Sequence[str]) -> list[str]:
+    """IOB2 tags of a classifier, valid: an I that continues nothing of its label begins a span."""
+    found: list[str] = []
+    before = "O"
+    for tag in tags:
+        opens = tag.startswith("I-") and before[2:] != tag[2:]
+        found.append(f"B-{tag[2:]}" if opens else tag)
+        before = tag
+    return found

@@ -20,11 +20,10 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
-from minisift import attention
-from minisift.batches import Objective, collate, pack, targets
+from minisift import models
+from minisift.batches import Objective, pack
 from minisift.files import whole
 from minisift.progress import bar
-from minisift.prompts import Row
 from minisift.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -61,17 +60,19 @@ class Training:
     Everything random is drawn from the seed and the number of the step, so that a training that
     continues from a checkpoint gives the same adapter, bit by bit, as one that never stopped.
 
-    evaluate: dev F1 of the model as it is; checkpoint: the file to keep the state in; tokens: what
-    a pass may hold, halved whenever memory runs out; identity: tells checkpoints of other base
-    models.
+    objective: makes rows into passes and answers them with their loss; that of a language model
+    by default. evaluate: dev F1 of the model as it is; checkpoint: the file to keep the state in;
+    tokens: what a pass may hold, halved whenever memory runs out; identity: tells checkpoints of
+    other base models.
     """
 
     def __init__(
         self,
         model: Any,
-        rows: Sequence[Row],
+        rows: Sequence[Any],
         settings: Settings,
         *,
+        objective: Any = None,
         evaluate: Callable[[], float] | None = None,
         checkpoint: Path | None = None,
         tokens: int = 1 << 14,
@@ -95,15 +96,15 @@ class Training:
                 f"{kind} spreads weights over processes, which training does not do yet; fix: "
                 "accelerate launch --multi_gpu (each GPU holds the 4-bit model)"
             )
-        self._rate = settings.rate(sum(weight.numel() for weight in model.parameters()))
+        self._rate = settings.rate(models.parameters(model))
+        self._local: Any = objective or Objective(model)
         self._weights = {
-            name: weight for name, weight in model.named_parameters() if weight.requires_grad
+            name: weight for name, weight in self._local.named_parameters() if weight.requires_grad
         }
         paged = settings.quantize is not None and _device(model).type == "cuda"
         self._objective, self._optimizer = self._accelerator.prepare(
-            Objective(model), _optimizer(list(self._weights.values()), paged)
+            self._local, _optimizer(list(self._weights.values()), paged)
         )
-        self._attention = model.config._attn_implementation
         self.progress = Progress()
         self._best: dict[str, torch.Tensor] | None = None
         self._interrupted = False
@@ -186,12 +187,12 @@ class Training:
     def _switch(self, training: bool) -> None:
         """Make the model ready to train, or to label as it came."""
         self._model.train(training)
-        attention.use(self._model, attention.NAME if training else self._attention)
+        self._local.prepare(training)
         if training and self._settings.checkpoints_on(_device(self._model).type):
             self._model.gradient_checkpointing_enable({"use_reentrant": False})
         _keep_freed_memory(training)
 
-    def _step(self, rows: Sequence[Row]) -> None:
+    def _step(self, rows: Sequence[Any]) -> None:
         """One update; should memory run out, again in smaller passes."""
         while True:
             try:
@@ -214,11 +215,11 @@ class Training:
         self._optimizer.zero_grad()
         known = not math.isnan(self.progress.loss)
         self.progress.loss = 0.9 * self.progress.loss + 0.1 * loss if known else loss
-        self.progress.tokens += sum(map(targets, rows))
+        self.progress.tokens += sum(map(self._local.targets, rows))
 
-    def _gradients(self, rows: Sequence[Row]) -> float:
+    def _gradients(self, rows: Sequence[Any]) -> float:
         """Gradients of the mean loss over the target tokens of all rows; returns that loss."""
-        count = max(1, sum(map(targets, rows)))
+        count = max(1, sum(map(self._local.targets, rows)))
         processes, rank = self._accelerator.num_processes, self._accelerator.process_index
         share = math.ceil(sum(len(row.ids) for row in rows) / processes)
         passes = pack(rows, min(self._tokens, share))
@@ -228,7 +229,7 @@ class Training:
         torch.manual_seed((self._settings.seed * 1_000_003 + self.progress.step) * 1024 + rank)
         total = torch.zeros((), device=self._accelerator.device)
         for index in mine:
-            batch = collate(passes[index % len(passes)], total.device)
+            batch = self._local.collate(passes[index % len(passes)], total.device)
             last = index == mine[-1]
             with nullcontext() if last else self._accelerator.no_sync(self._objective):
                 with self._precision():
@@ -366,12 +367,12 @@ def _keep_freed_memory(keep: bool) -> None:
         libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1 if keep else 1 << 17)
 
 
-def _digest(rows: Sequence[Row], settings: Settings, identity: str) -> str:
+def _digest(rows: Sequence[Any], settings: Settings, identity: str) -> str:
     """Tells trainings apart: by all that shapes the adapter."""
     shaping = replace(settings, checkpoint_seconds=0)
     digest = hashlib.sha256(f"{identity} {shaping!r}".encode())
     for row in rows:
-        digest.update(repr((row.ids, row.mask)).encode())
+        digest.update(repr(row).encode())
     return digest.hexdigest()
 
 

@@ -7,8 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from minisift.grammar import Answer, Language
+from minisift.grammar import Vocabulary
 from minisift.prompts import Tokenizer
+
+
+class Language(Protocol):
+    """The answers that are allowed to a prompt, as `grammar.Language`."""
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+    def longest_answer(self) -> int: ...
+    def answer(self) -> Any:
+        """An empty answer, as `grammar.Answer`."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class Running:
     def __init__(self, prompt: Prompt, context: int) -> None:
         self.completion = Completion()
         self.pending = list(prompt.ids)
-        self._answer = Answer(prompt.language)
+        self._answer = prompt.language.answer()
         self._end = prompt.language.vocabulary.end
         self._room = context - len(prompt.prefix) - len(prompt.ids)
         self._whole_lines = 0

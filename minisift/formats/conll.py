@@ -125,13 +125,7 @@ def write(examples: Iterable[Example], *, scheme: str) -> bytes:
     """
     sentences = []
     for example in examples:
-        at_start = {start: index for index, (start, _) in enumerate(example.words)}
-        at_end = {end: index + 1 for index, (_, end) in enumerate(example.words)}
-        tags = encode(
-            len(example.words),
-            [(at_start[s.start], at_end[s.end], s.label) for s in example.spans],
-            scheme,
-        )
+        tags = encode(len(example.words), example.word_spans(), scheme)
         rows = zip(example.words, tags, strict=True)
         sentences.append("".join(_row(example.text[a:b], tag) for (a, b), tag in rows))
     content = "\n".join(sentence for sentence in sentences if sentence)

@@ -1,0 +1,270 @@
+"""A tag for each word from a model's hidden states: decoders as encoders, and encoders.
+
+A decoder is trained as by `fit` (NF4, LoRA, packed rows), its head for the next token replaced by
+one for tags; its causal mask is kept, or removed from all or some layers (arXiv 2401.14556). An
+encoder is trained whole. A word is tagged at its last token, where a causal model has read all of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from minisift import attention, models
+from minisift.data import Example, Span
+from minisift.evaluation import Report, score
+from minisift.fitting import hold_out
+from minisift.labeler import as_examples
+from minisift.settings import make_settings
+from minisift.tags import decode, encode, mended
+from minisift.training import Training
+
+logger = logging.getLogger(__name__)
+
+_TOKENS = 2048
+"""What goes through the model at once."""
+_ENCODER = 1e-4
+"""The learning rate of an encoder: all of its weights are trained."""
+_EVALUATED = 100
+"""Sentences that are labelled at each evaluation in training."""
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A sentence: token ids, the place of each word's last token, and the class of each word."""
+
+    ids: list[int]
+    places: list[int]
+    classes: list[int]
+
+
+class TagObjective(torch.nn.Module):
+    """A model with a head for tags; answers a batch of sentences with its loss, summed over words."""
+
+    def __init__(self, model: Any, classes: int, is_decoder: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.is_decoder = is_decoder
+        size = model.config.get_text_config().hidden_size
+        self.head = torch.nn.Linear(size, classes, device=model.device)
+
+    def prepare(self, training: bool) -> None:
+        """Nothing: the model attends inside of rows in labelling as well."""
+
+    @staticmethod
+    def targets(row: Tagged) -> int:
+        return len(row.places)
+
+    def collate(self, rows: Sequence[Tagged], device: Any = "cpu") -> dict[str, Any]:
+        """Rows end to end for a decoder, padded for an encoder, whose positions may be its own.
+
+        rows, places: [words], where in the states each word's tag is read; classes: [words].
+        """
+        lengths = [len(row.ids) for row in rows]
+        ends = [0] * len(rows) if not self.is_decoder else [0, *itertools.accumulate(lengths)]
+        places = [place + end for row, end in zip(rows, ends, strict=False) for place in row.places]
+        at = [0 if self.is_decoder else i for i, row in enumerate(rows) for _ in row.places]
+        inputs: dict[str, Any]
+        if self.is_decoder:
+            ids = [token for row in rows for token in row.ids]
+            positions = [place for length in lengths for place in range(length)]
+            inputs = {"input_ids": [ids], "position_ids": [positions]}
+        else:
+            longest = max(lengths)
+            inputs = {
+                "input_ids": [row.ids + [0] * (longest - len(row.ids)) for row in rows],
+                "attention_mask": [[1] * n + [0] * (longest - n) for n in lengths],
+            }
+        words = {"rows": at, "places": places, "classes": [c for row in rows for c in row.classes]}
+        tensors = {
+            name: torch.tensor(value, dtype=torch.long, device=device)
+            for name, value in {**inputs, **words}.items()
+        }
+        return {**tensors, "lengths": lengths}
+
+    def logits(self, rows: Any, places: Any, lengths: Sequence[int], **inputs: Any) -> Any:
+        """[words, classes]"""
+        if self.is_decoder:
+            attention.begin(lengths)
+            inputs["use_cache"] = False
+        model = self.model
+        causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+        backbone = causal.base_model if self.is_decoder else causal
+        return self.head(backbone(**inputs).last_hidden_state[rows, places].float())
+
+    def forward(self, classes: torch.Tensor, **batch: Any) -> Any:
+        return torch.nn.functional.cross_entropy(self.logits(**batch), classes, reduction="sum")
+
+
+class TokenClassifier:
+    """Labels spans by a tag a word (IOB2). Made by `fit_token_classifier`.
+
+    An I that continues no span of its label begins one. Words beyond the model's input get no
+    span, and are counted in `words_cut`.
+    """
+
+    def __init__(self, objective: TagObjective, tokenizer: Any, tags: Sequence[str]) -> None:
+        self.tags = list(tags)
+        self.words_cut = 0
+        self._objective = objective
+        self._tokenizer = tokenizer
+        config = objective.model.config.get_text_config()
+        self._longest = min(8192, getattr(config, "max_position_embeddings", 8192))
+
+    def row(self, example: Example, classes: Sequence[int] = ()) -> Tagged:
+        """The tokens of a text, and the words that fit into the model's input."""
+        encoded = self._tokenizer(example.text, return_offsets_mapping=True, return_length=False)
+        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+        places: list[int] = []
+        tokens = [(at, a, b) for at, (a, b) in enumerate(offsets) if b > a]
+        index = 0
+        for _, end in example.words:
+            while index < len(tokens) - 1 and tokens[index + 1][1] < end:
+                index += 1
+            if not tokens or tokens[index][0] >= self._longest:
+                break
+            places.append(tokens[index][0])
+        self.words_cut += len(example.words) - len(places)
+        return Tagged(
+            ids[: self._longest], places, list(classes or [0] * len(places))[: len(places)]
+        )
+
+    def predict(self, texts: Iterable[str | Example]) -> list[list[Span]]:
+        """The spans of each text; a span's score is the probability of its least likely tag."""
+        self.words_cut = 0
+        self._objective.eval()
+        examples = [Example(text) if isinstance(text, str) else text for text in texts]
+        found: list[list[Span]] = [[] for _ in examples]
+        rows = [self.row(example) for example in examples]
+        order = sorted(
+            (i for i, row in enumerate(rows) if row.places), key=lambda i: len(rows[i].ids)
+        )
+        device = self._objective.head.weight.device
+        for group in _groups(order, rows):
+            batch = self._objective.collate([rows[index] for index in group], device)
+            del batch["classes"]
+            with torch.inference_mode():
+                shares = self._objective.logits(**batch).softmax(-1).cpu()
+            for index, share in zip(
+                group, shares.split([len(rows[index].places) for index in group]), strict=True
+            ):
+                likely, best = share.max(-1)
+                found[index] = self._spans(examples[index], likely.tolist(), best.tolist())
+        return found
+
+    def evaluate(self, examples: Any) -> Report:
+        """Span precision, recall and F1, as `Labeler.evaluate`."""
+        examples = as_examples(examples)
+        return score(examples, self.predict(examples))
+
+    def _spans(self, example: Example, likely: list[float], best: list[int]) -> list[Span]:
+        tags = mended([self.tags[index] for index in best])
+        return [
+            example.span_of(first, end, label, min(likely[first:end]))
+            for first, end, label in decode(tags, "iob2")
+        ]
+
+
+def _groups(order: Sequence[int], rows: Sequence[Tagged]) -> Iterator[list[int]]:
+    """Indices of rows, in order, that go through the model at once."""
+    group: list[int] = []
+    for index in order:
+        if group and (len(group) + 1) * len(rows[index].ids) > _TOKENS:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def fit_token_classifier(
+    model: str,
+    train_set: Any,
+    *,
+    dev_set: Any = None,
+    mask: str | Sequence[int] = "causal",
+    **settings: Any,
+) -> TokenClassifier:
+    """Train a token classifier on labelled examples.
+
+    model: as for `minisift.fit`; or an encoder's folder or hub id, which is trained whole. mask:
+    "causal" keeps a decoder's mask, "none" removes it everywhere, layer numbers remove it from
+    those layers. settings: the fields of `settings.Settings`; prompts are single sentences here,
+    16 a step by default, and the number of epochs is that of `fit`. dev_set: chooses the best of
+    the evaluations on the way; without one, as for `fit`, a tenth of 100 and more sentences does.
+
+    Raises ValueError for a mask of neither kind, or an encoder's.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    chosen = make_settings({"batch_size": 16, **settings, "shots": 0})
+    examples = as_examples(train_set)
+    if dev_set is not None:
+        dev = as_examples(dev_set)
+    else:
+        examples, dev = hold_out(examples, chosen.held_out, chosen.seed)
+    source = models.resolve(model)
+    config = models.configuration(source)
+    is_decoder = any("CausalLM" in name for name in config.architectures or ["CausalLM"])
+    layers = _unmasked(mask, config.get_text_config().num_hidden_layers)
+    if not is_decoder and mask != "causal":
+        raise ValueError(f"mask={mask!r} for {model}, which has none; fix: leave it out")
+
+    labels = sorted({span.label for e in examples for span in e.spans})
+    tags = ["O", *(f"{letter}-{label}" for label in labels for letter in "BI")]
+    if is_decoder:
+        network, _ = models.load_base(source, chosen.quantize)
+        network = models.add_lora(network, chosen.lora_rank, chosen.lora_dropout, chosen.seed)
+        attention.use(network)
+        attention.unmask(network, layers)
+    else:
+        network = AutoModel.from_pretrained(source.weights, dtype=torch.float32)
+        network.to(models.device())
+        chosen = replace(chosen, learning_rate=chosen.learning_rate or _ENCODER)
+    torch.manual_seed(chosen.seed)
+    objective = TagObjective(network, len(tags), is_decoder)
+    tagger = TokenClassifier(objective, AutoTokenizer.from_pretrained(source.weights), tags)
+
+    def rows() -> Iterator[Tagged]:
+        """An epoch after another, each shuffled."""
+        known = {tag: index for index, tag in enumerate(tags)}
+        ready = [
+            tagger.row(e, [known[tag] for tag in encode(len(e.words), e.word_spans(), "iob2")])
+            for e in examples
+            if e.words
+        ]
+        rng = random.Random(chosen.seed)
+        while True:
+            yield from rng.sample(ready, len(ready))
+
+    sample = random.Random(chosen.seed).sample(dev, min(len(dev), _EVALUATED))
+    training = Training(
+        network,
+        list(itertools.islice(rows(), chosen.prompts(len(examples)))),
+        chosen,
+        objective=objective,
+        evaluate=(lambda: tagger.evaluate(sample).f1) if sample and chosen.evaluations else None,
+        tokens=_TOKENS,
+        identity=source.fingerprint,
+    )
+    training.run()
+    if is_decoder:
+        models.settle(network)
+    return tagger
+
+
+def _unmasked(mask: str | Sequence[int], layers: int) -> Sequence[int]:
+    """The layers whose causal mask goes."""
+    if mask == "causal":
+        return []
+    if mask == "none":
+        return range(layers)
+    if isinstance(mask, str) or not all(0 <= layer < layers for layer in mask):
+        raise ValueError(f"mask={mask!r}; fix: 'causal', 'none' or layers from 0 to {layers - 1}")
+    return mask

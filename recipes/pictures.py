@@ -63,9 +63,9 @@ def panels(rows: Rows, experiment: str) -> tuple[Figure, list[tuple[str, Any]]]:
     lines = -(-len(tasks) // max(1, columns))
     figure = Figure(figsize=(4.6 * max(1, columns), 3.2 * lines + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(lines, columns, squeeze=False).flat if tasks else []
+    axes = list(figure.subplots(lines, columns, squeeze=False).flat) if tasks else []
     found = list(zip(tasks, axes, strict=False))
-    for axis in list(axes)[len(tasks) :]:
+    for axis in axes[len(tasks) :]:
         axis.set_visible(False)
     for task, axis in found:
         axis.set_title(TITLES[task], fontsize=10)
@@ -102,6 +102,14 @@ def legend(figure: Figure, found: Sequence[tuple[str, Any]], columns: int) -> No
     )
 
 
+def scale(axis: Any, ticks: Sequence[Any], label: str) -> None:
+    """An ordinal x axis; F1 from 0 to 1."""
+    axis.set_xticks(range(len(ticks)), map(str, ticks))
+    axis.set_xlabel(label)
+    axis.set_ylabel("span F1")
+    axis.set_ylim(0, 1)
+
+
 def draw_shots(rows: Rows) -> Figure:
     counts = [0, 1, 2, 4, 8, 16]
     figure, found = panels(rows, "shots")
@@ -122,10 +130,7 @@ def draw_shots(rows: Rows) -> Figure:
             axis.errorbar(
                 [0], [mean], [spread], fmt="*", color=SYSTEMS["SFT"][0], label="SFT", markersize=9
             )
-        axis.set_xticks(range(len(counts)), map(str, counts))
-        axis.set_xlabel("demonstrations, in training and in labelling")
-        axis.set_ylabel("span F1")
-        axis.set_ylim(0, 1)
+        scale(axis, counts, "demonstrations, in training and in labelling")
     legend(figure, found, 4)
     return figure
 
@@ -164,10 +169,7 @@ def draw_instructions(rows: Rows) -> Figure:
                 at, means, spread = zip(*points, strict=True)
                 label = f"trained {name} instruction"
                 axis.errorbar(at, means, spread, fmt="o", color=color, capsize=3, label=label)
-        axis.set_xticks(range(len(order)), order)
-        axis.set_xlabel("instruction in labelling")
-        axis.set_ylabel("span F1")
-        axis.set_ylim(0, 1)
+        scale(axis, order, "instruction in labelling")
     legend(figure, found, 2)
     return figure
 
@@ -184,10 +186,7 @@ def draw_length(rows: Rows) -> Figure:
         axis.axvline(
             counts.index(SHOTS), color="black", alpha=0.3, linestyle=":", label="as in training"
         )
-        axis.set_xticks(range(len(counts)), map(str, counts))
-        axis.set_xlabel("demonstrations in labelling")
-        axis.set_ylabel("span F1")
-        axis.set_ylim(0, 1)
+        scale(axis, counts, "demonstrations in labelling")
     legend(figure, found, 3)
     return figure
 

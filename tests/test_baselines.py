@@ -112,6 +112,7 @@ def test_each_word_is_read_at_its_last_token(tagger):
         "été naïve 你好 🙂🙂",
         "\x00",
         "x" * 300,
+        "\ud800 lone",
         "  two\n\nlines ",
     ):
         example = Example(text)

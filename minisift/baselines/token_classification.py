@@ -19,7 +19,7 @@ import torch
 from minisift import attention, models
 from minisift.data import Example, Span
 from minisift.evaluation import Report, score
-from minisift.fitting import hold_out
+from minisift.fitting import evaluated, hold_out
 from minisift.labeler import as_examples
 from minisift.settings import make_settings
 from minisift.tags import decode, encode, mended
@@ -31,8 +31,6 @@ _TOKENS = 2048
 """What goes through the model at once."""
 _ENCODER = 1e-4
 """The learning rate of an encoder: all of its weights are trained."""
-_EVALUATED = 100
-"""Sentences that are labelled at each evaluation in training."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,8 @@ class TagObjective(torch.nn.Module):
         rows, places: [words], where in the states each word's tag is read; classes: [words].
         """
         lengths = [len(row.ids) for row in rows]
-        ends = [0] * len(rows) if not self.is_decoder else [0, *itertools.accumulate(lengths)]
-        places = [place + end for row, end in zip(rows, ends, strict=False) for place in row.places]
+        before = [0, *itertools.accumulate(lengths)] if self.is_decoder else [0] * len(rows)
+        places = [at + place for row, at in zip(rows, before, strict=False) for place in row.places]
         at = [0 if self.is_decoder else i for i, row in enumerate(rows) for _ in row.places]
         inputs: dict[str, Any]
         if self.is_decoder:
@@ -119,7 +117,8 @@ class TokenClassifier:
 
     def row(self, example: Example, classes: Sequence[int] = ()) -> Tagged:
         """The tokens of a text, and the words that fit into the model's input."""
-        encoded = self._tokenizer(example.text, return_offsets_mapping=True, return_length=False)
+        text = example.text.encode(errors="replace").decode()  # lone surrogates are no UTF-8
+        encoded = self._tokenizer(text, return_offsets_mapping=True)
         ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
         places: list[int] = []
         tokens = [(at, a, b) for at, (a, b) in enumerate(offsets) if b > a]
@@ -243,7 +242,7 @@ def fit_token_classifier(
         while True:
             yield from rng.sample(ready, len(ready))
 
-    sample = random.Random(chosen.seed).sample(dev, min(len(dev), _EVALUATED))
+    sample = evaluated(dev, chosen.seed)
     training = Training(
         network,
         list(itertools.islice(rows(), chosen.prompts(len(examples)))),

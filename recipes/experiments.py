@@ -92,6 +92,8 @@ def made(run: Run, train: list[Example], given: argparse.Namespace, scratch: Pat
             model, train, strategy=strategy, shots=run.shots, instruction=run.instruction,
             template=run.template, **names, **settings, **common,
         )  # fmt: skip
+    if given.engine == "transformers":
+        return labeler
     path = scratch / "labeler.gguf"
     labeler.export(path, quantization="f16", verify=False)
     return minisift.load(path)
@@ -153,6 +155,7 @@ def work(runs: Sequence[Run], given: argparse.Namespace) -> list[dict[str, Any]]
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             rows[-1] |= {
                 "train_seconds": seconds,
+                "engine": given.engine,
                 "peak_gb": round(peak / (1e9 if sys.platform == "darwin" else 1e6), 2),
                 "versions": versions(),
             }
@@ -195,6 +198,12 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=300, help="test sentences")
     parser.add_argument(
         "--examples", type=int, default=0, help="of each kind of error, in the rows"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("llama.cpp", "transformers"),
+        default="llama.cpp",
+        help="what labels; transformers where there is a GPU and llama.cpp was built without",
     )
     parser.add_argument("--instruct", default="smollm2-135m")
     parser.add_argument("--base", default="gemma-3-270m")

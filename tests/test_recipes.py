@@ -197,9 +197,9 @@ def test_the_report(tmp_path, monkeypatch, capsys):
     assert page.count("data:image/png;base64,") == 4
     assert "http" not in page.replace("http-equiv", "")
     assert "A&lt;b&gt;" in page
-    assert "<td>MRC is better than SRC</td><td>ner</td><td>+0.500</td>" in page
+    assert "<td>MRC is better than SRC</td><td>yes: +0.500 (p 0.001)</td>" in page
     assert "0.500 ± 0.000 *" in page
-    assert "chance explains it" in page  # of systems that are alike
+    assert "even: +0.000 (p 1.000)" in page  # of systems that are alike
 
 
 def test_bootstrap():

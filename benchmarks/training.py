@@ -133,8 +133,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("train")
     parser.add_argument("--model", default="gemma-3-270m")
-    parser.add_argument("--prompts", type=int, default=16)
-    parser.add_argument("--batch-size", type=int, default=2, help="prompts a step")
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument(
+        "--batch-size", type=int, default=8, help="prompts a step; 8 is TRL's own default"
+    )
     parser.add_argument(
         "--checkpointing", action="store_true", help="recompute activations, as TRL's defaults do"
     )

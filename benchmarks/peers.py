@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minisift import Example, Span
-from minisift.tags import decode, encode
+from minisift.tags import decode, encode, mended
 
 
 def words_of(example: Example) -> list[str]:
@@ -21,26 +21,11 @@ def words_of(example: Example) -> list[str]:
 
 
 def tags_of(example: Example, scheme: str = "iob2") -> list[str]:
-    first = {start: index for index, (start, _) in enumerate(example.words)}
-    after = {end: index + 1 for index, (_, end) in enumerate(example.words)}
-    spans = [(first[span.start], after[span.end], span.label) for span in example.spans]
-    return encode(len(example.words), spans, scheme)
-
-
-def span_of(example: Example, first: int, after: int, label: str) -> Span:
-    start, end = example.words[first][0], example.words[after - 1][1]
-    return Span(start, end, label, example.text[start:end])
+    return encode(len(example.words), example.word_spans(), scheme)
 
 
 def spans_of(example: Example, tags: Sequence[str]) -> list[Span]:
-    """Spans of IOB2 tags; an I that follows nothing of its label begins a span."""
-    mended: list[str] = []
-    before = "O"
-    for tag in tags:
-        opens = tag.startswith("I-") and before[2:] != tag[2:]
-        mended.append(f"B-{tag[2:]}" if opens else tag)
-        before = mended[-1]
-    return [span_of(example, *found) for found in decode(mended, "iob2")]
+    return [example.span_of(*found) for found in decode(mended(tags), "iob2")]
 
 
 def crf(train: Sequence[Example], seed: int, texts: Sequence[Example]) -> list[list[Span]]:
@@ -105,7 +90,7 @@ def spacy_ner(train: Sequence[Example], seed: int, texts: Sequence[Example]) -> 
     for example in texts:
         labelled = nlp.get_pipe("ner")(doc(example)) if example.words else None
         entities = labelled.ents if labelled else ()
-        found.append([span_of(example, e.start, e.end, e.label_) for e in entities])
+        found.append([example.span_of(e.start, e.end, e.label_) for e in entities])
     return found
 
 

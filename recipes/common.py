@@ -10,6 +10,8 @@ from pathlib import Path
 
 import minisift
 from minisift import Example
+from minisift.prompts import STRATEGIES
+from minisift.settings import Settings
 
 Parts = tuple[Sequence[Example], Sequence[Example], Sequence[Example]]
 """Sentences to train on, to choose by and to score on."""
@@ -27,12 +29,12 @@ def arguments(description: str, name: str) -> argparse.Namespace:
     parser.add_argument("--sentences", type=int, default=1000, help="to train on, drawn at random")
     parser.add_argument("--dev-sentences", type=int, default=200)
     parser.add_argument("--test-sentences", type=int, help="all by default")
-    parser.add_argument("--strategy", default="mrc", choices=("mrc", "src", "vanilla"))
-    parser.add_argument("--shots", type=int, default=8)
+    parser.add_argument("--strategy", default=Settings.strategy, choices=STRATEGIES)
+    parser.add_argument("--shots", type=int, default=Settings.shots)
     parser.add_argument("--max-prompts", type=int, help="training prompts; by default fit decides")
     parser.add_argument("--instruction", action="store_true", help="train with the instruction")
     parser.add_argument("--quantization", default="q8_0")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=Settings.seed)
     parser.add_argument("--output", type=Path, default=Path("demo") / name)
     return parser.parse_args()
 
@@ -42,26 +44,35 @@ def draw(examples: Sequence[Example], count: int | None, seed: int) -> list[Exam
     return random.Random(seed).sample(list(examples), min(len(examples), count or len(examples)))
 
 
+def known(
+    names: Mapping[str, str], descriptions: Mapping[str, str], train: Sequence[Example]
+) -> dict[str, Mapping[str, str]]:
+    """Those of the labels that the sentences have, as arguments of `fit` and `prompt`."""
+    labels = {span.label for example in train for span in example.spans}
+    return {
+        "names": {label: name for label, name in names.items() if label in labels},
+        "descriptions": {label: text for label, text in descriptions.items() if label in labels},
+    }
+
+
 def run(
     given: argparse.Namespace,
     parts: Parts,
     names: Mapping[str, str],
     descriptions: Mapping[str, str],
 ) -> None:
-    """Fit, save, export, score. What the data lacks of the labels needs no name."""
+    """Fit, save, export, score."""
     logging.basicConfig(format="%(message)s")
     sizes = (given.sentences, given.dev_sentences, given.test_sentences)
     train, dev, test = (
         draw(part, size, given.seed) for part, size in zip(parts, sizes, strict=True)
     )
-    labels = {span.label for example in train for span in example.spans}
     labeler = minisift.fit(
         given.model,
         train,
         dev_set=dev,
         output_dir=given.output,
-        names={label: name for label, name in names.items() if label in labels},
-        descriptions={label: text for label, text in descriptions.items() if label in labels},
+        **known(names, descriptions, train),
         instruction=given.instruction,
         strategy=given.strategy,
         shots=given.shots,

@@ -20,7 +20,6 @@ import argparse
 import json
 import logging
 import multiprocessing
-import random
 import sys
 import tempfile
 import time
@@ -30,6 +29,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+from common import draw, known
 from study import EXPERIMENTS, PARAPHRASES, SHOTS, TASKS, Run
 
 import minisift
@@ -50,19 +50,7 @@ def read(
         raise FileNotFoundError(f"{folder}: no {names[0]}; fix: give the folder that holds it")
     train, _, test = recipe.read(found)
     sentences, tests = sizes
-    return (
-        random.Random(seed).sample(list(train), min(sentences, len(train))),
-        random.Random(0).sample(list(test), min(tests, len(test))),
-    )
-
-
-def known(recipe: Any, train: Sequence[Example]) -> dict[str, Any]:
-    """Names and descriptions of the labels that the sentences have."""
-    labels = {span.label for example in train for span in example.spans}
-    return {
-        "names": {label: name for label, name in recipe.NAMES.items() if label in labels},
-        "descriptions": {k: text for k, text in recipe.DESCRIPTIONS.items() if k in labels},
-    }
+    return draw(train, sentences, seed), draw(test, tests, seed=0)
 
 
 def made(run: Run, train: list[Example], given: argparse.Namespace, scratch: Path) -> Any:
@@ -79,7 +67,8 @@ def made(run: Run, train: list[Example], given: argparse.Namespace, scratch: Pat
             layers = configuration(resolve(model)).get_text_config().num_hidden_layers
             mask = list(range(layers // 2, layers))
         return fit_token_classifier(model, train, mask=mask, **single, **common)
-    names = known(TASKS[run.task][0], train)
+    recipe, _ = TASKS[run.task]
+    names = known(recipe.NAMES, recipe.DESCRIPTIONS, train)
     if run.system == "icl":
         labeler = minisift.prompt(
             model, train, shots=run.shots, instruction=run.instruction, template=run.template,

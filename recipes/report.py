@@ -146,7 +146,7 @@ def table_of_decoding(rows: Rows) -> str:
 
 
 def errors(rows: Rows) -> str:
-    """Kinds of errors and the confusion of SIFT MRC, summed over seeds."""
+    """Kinds of errors and the confusion of SIFT MRC under its first seed."""
     parts = []
     for task in TASKS:
         for row in systems(rows, task).get("SIFT MRC", [])[:1]:

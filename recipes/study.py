@@ -11,6 +11,8 @@ import chunking_conll2000
 import ner_conll2003
 import triggers_ace2005
 
+from minisift.prompts import STRATEGIES
+
 TASKS: dict[str, tuple[Any, Sequence[str]]] = {
     "ner": (ner_conll2003, ["ner-conll2003"]),
     "absa": (absa_restaurants, ["absa-rest14"]),
@@ -19,17 +21,15 @@ TASKS: dict[str, tuple[Any, Sequence[str]]] = {
 }
 """The recipe that reads each task's data, and the folders that may hold it."""
 SHOTS = 8
-STRATEGIES = ("vanilla", "src", "mrc")
-WRONG = (
-    "Say whether the writer of this film review liked the film. Answer with a number from 1 to 5."
-)
 PARAPHRASES = {
     "short": "Find the spans and name their category.",
     "paraphrased": (
         "Read the text. Copy every stretch of it that one of the kinds below describes, each on its "
         "own line, a colon and the kind behind it; finish with a blank line. Kinds: {names}."
     ),
-    "wrong": WRONG,
+    "wrong": (
+        "Say whether the writer of this film review liked the film. Answer with a number from 1 to 5."
+    ),
 }
 
 

@@ -149,7 +149,7 @@ def test_free_answers_are_counted_and_valid_lines_kept(engine, fitted, exported,
     free = Unconstrained(labeler)
     found = free.predict([*dev[:4], "", "no. " * 20])
     assert free.counts["answers"] == 6
-    assert free.counts["invalid answers"] <= free.counts["lines dropped"] + free.counts["answers"]
+    assert free.counts["invalid answers"] >= bool(free.counts["lines dropped"])
     constrained = labeler.predict(dev[:4])
     for example, spans in zip(dev[:4], found, strict=False):
         assert all(example.text[s.start : s.end] == s.text for s in spans)

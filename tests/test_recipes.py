@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -116,49 +117,23 @@ def test_a_missing_file_is_named(tmp_path):
         triggers_ace2005.read(tmp_path)
 
 
-def test_experiments_continue_and_are_reported(shared_data, tmp_path, monkeypatch, capsys):
-    import experiments
-    import study
-
-    grid = {name: lambda _: iter(()) for name in study.EXPERIMENTS}
-    ran = [
-        study.Run("ner", "icl", shots=2, instruction=True, constrained=False),
-        study.Run("ner", "icl", shots=2, instruction=True),
-    ]
-    grid["decoding"] = lambda task: iter(ran if task == "ner" else [])
-    done = []
-
-    def work(runs, given):
-        done.append(list(runs))
-        return real(runs, given)
-
-    class Inline:
-        def __init__(self, *_, **__): ...
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_): ...
-        def submit(self, function, *arguments):
-            class Result:
-                result = staticmethod(lambda: function(*arguments))
-
-            return Result
-
-    real = experiments.work
-    monkeypatch.setattr(experiments, "EXPERIMENTS", grid)
-    monkeypatch.setattr(experiments, "ProcessPoolExecutor", Inline)
-    monkeypatch.setattr(experiments, "work", work)
+def test_experiments_continue(shared_data, tmp_path):
     rows = tmp_path / "rows.jsonl"
-    sizes = "--sentences 30 --test 4 --prompts 2 --seeds 0".split()
-    monkeypatch.setattr(sys, "argv", ["x", str(shared_data), "--rows", str(rows), *sizes])
-    experiments.main()
-    experiments.main()
-    assert [len(runs) for runs in done] == [2]
+    some = "--experiments decoding --tasks ner --systems icl --seeds 0"
+    sizes = "--sentences 30 --test 4 --prompts 2"
+    command = [sys.executable, RECIPES / "experiments.py", shared_data, "--rows", rows]
+    first, again = (
+        subprocess.run([*command, *some.split(), *sizes.split()], capture_output=True, text=True)
+        for _ in range(2)
+    )
+    assert first.returncode == again.returncode == 0, first.stderr + again.stderr
+    assert "1 of 1" in first.stdout
+    assert " of " not in again.stdout
     found = [json.loads(line) for line in rows.read_text().splitlines()]
-    assert [row["constrained"] for row in found] == [False, True]
+    assert [row["constrained"] for row in found] == [True, False]
     assert all(len(row["sentences"]) == 4 and row["peak_gb"] > 0 for row in found)
-    assert all(not any(row["errors"].get("examples", {}).values()) for row in found)
-    assert found[0]["counts"]["answers"] == 4
+    assert all(not any(row["errors"]["examples"].values()) for row in found)
+    assert found[1]["counts"]["answers"] == 4
 
 
 def synthetic(path):

@@ -8,7 +8,6 @@ encoder is trained whole. A word is tagged at its last token, where a causal mod
 from __future__ import annotations
 
 import itertools
-import logging
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,8 +23,6 @@ from minisift.labeler import as_examples
 from minisift.settings import make_settings
 from minisift.tags import decode, encode, mended
 from minisift.training import Training
-
-logger = logging.getLogger(__name__)
 
 _TOKENS = 2048
 """What goes through the model at once."""
@@ -67,7 +64,7 @@ class TagObjective(torch.nn.Module):
         lengths = [len(row.ids) for row in rows]
         before = [0, *itertools.accumulate(lengths)] if self.is_decoder else [0] * len(rows)
         places = [at + place for row, at in zip(rows, before, strict=False) for place in row.places]
-        at = [0 if self.is_decoder else i for i, row in enumerate(rows) for _ in row.places]
+        owners = [0 if self.is_decoder else i for i, row in enumerate(rows) for _ in row.places]
         inputs: dict[str, Any]
         if self.is_decoder:
             ids = [token for row in rows for token in row.ids]
@@ -79,7 +76,11 @@ class TagObjective(torch.nn.Module):
                 "input_ids": [row.ids + [0] * (longest - len(row.ids)) for row in rows],
                 "attention_mask": [[1] * n + [0] * (longest - n) for n in lengths],
             }
-        words = {"rows": at, "places": places, "classes": [c for row in rows for c in row.classes]}
+        words = {
+            "rows": owners,
+            "places": places,
+            "classes": [c for row in rows for c in row.classes],
+        }
         tensors = {
             name: torch.tensor(value, dtype=torch.long, device=device)
             for name, value in {**inputs, **words}.items()
@@ -229,23 +230,12 @@ def fit_token_classifier(
     torch.manual_seed(chosen.seed)
     objective = TagObjective(network, len(tags), is_decoder)
     tagger = TokenClassifier(objective, AutoTokenizer.from_pretrained(source.weights), tags)
-
-    def rows() -> Iterator[Tagged]:
-        """An epoch after another, each shuffled."""
-        known = {tag: index for index, tag in enumerate(tags)}
-        ready = [
-            tagger.row(e, [known[tag] for tag in encode(len(e.words), e.word_spans(), "iob2")])
-            for e in examples
-            if e.words
-        ]
-        rng = random.Random(chosen.seed)
-        while True:
-            yield from rng.sample(ready, len(ready))
-
     sample = evaluated(dev, chosen.seed)
     training = Training(
         network,
-        list(itertools.islice(rows(), chosen.prompts(len(examples)))),
+        list(
+            itertools.islice(_epochs(tagger, examples, chosen.seed), chosen.prompts(len(examples)))
+        ),
         chosen,
         objective=objective,
         evaluate=(lambda: tagger.evaluate(sample).f1) if sample and chosen.evaluations else None,
@@ -256,6 +246,19 @@ def fit_token_classifier(
     if is_decoder:
         models.settle(network)
     return tagger
+
+
+def _epochs(tagger: TokenClassifier, examples: Sequence[Example], seed: int) -> Iterator[Tagged]:
+    """Training rows, an epoch after another, each shuffled."""
+    classes = {tag: index for index, tag in enumerate(tagger.tags)}
+    rows = [
+        tagger.row(e, [classes[tag] for tag in encode(len(e.words), e.word_spans(), "iob2")])
+        for e in examples
+        if e.words
+    ]
+    rng = random.Random(seed)
+    while True:
+        yield from rng.sample(rows, len(rows))
 
 
 def _unmasked(mask: str | Sequence[int], layers: int) -> Sequence[int]:

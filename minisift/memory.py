@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from minisift import attention
 from minisift.batches import Objective, targets
-from minisift.models import add_lora
+from minisift.models import add_lora, precision
 from minisift.prompts import Row
 from minisift.settings import Settings
 
@@ -45,6 +45,8 @@ class Plan:
     """What a training will take, in bytes, and how its rows go through the model."""
 
     device: str
+    dtype: torch.dtype
+    """What the model computes in."""
     quantize: str | None
     gradient_checkpointing: bool
     parameters: int
@@ -74,7 +76,8 @@ class Plan:
         return self.total <= gigabytes * 1e9
 
     def __str__(self) -> str:
-        how = [self.quantize or "bf16"]
+        dtype = "bf16" if self.dtype == torch.bfloat16 else "float32"
+        how = [f"{self.quantize} in {dtype}" if self.quantize else dtype]
         if self.gradient_checkpointing:
             how.append("gradient checkpointing")
         lines = [
@@ -107,20 +110,24 @@ def estimate(
 ) -> Plan:
     """The plan of training a model of this configuration on rows; available: bytes there are."""
     quantize = settings.quantize
+    dtype = precision(device)
     longest = max(len(row.ids) for row in rows)
     counted = max(map(targets, rows))
     full = _shapes(config, settings)
     weights = sum(
-        size * (_NF4 if quantize and is_linear else 2) for size, is_linear, _ in full.values()
+        size * (_NF4 if quantize and is_linear else dtype.itemsize)
+        for size, is_linear, _ in full.values()
     )
     adapter = sum(added for _, _, added in full.values())
     checkpointing = settings.checkpoints_on(device)
 
     def activations(tokens: int, kept: int) -> int:
         layers = config.get_text_config().num_hidden_layers
-        one, two = (_rehearsed(config, settings, n, tokens, kept, checkpointing) for n in (1, 2))
+        one, two = (
+            _rehearsed(config, settings, dtype, n, tokens, kept, checkpointing) for n in (1, 2)
+        )
         # of packed weights one matrix at a time is unpacked
-        unpacked = max(size for size, is_linear, _ in full.values() if is_linear) * 2
+        unpacked = max(size for size, is_linear, _ in full.values() if is_linear) * dtype.itemsize
         return one + (layers - 1) * (two - one) + (unpacked if quantize else 0)
 
     needed = activations(longest, counted)
@@ -129,6 +136,7 @@ def estimate(
     each = max(1.0, (needed - half) / max(1, longest - longest // 2))
     plan = Plan(
         device=device,
+        dtype=dtype,
         quantize=quantize,
         gradient_checkpointing=checkpointing,
         parameters=sum(size for size, _, _ in full.values()),
@@ -234,7 +242,13 @@ class _Ledger(TorchDispatchMode):
 
 
 def _rehearsed(
-    config: Any, settings: Settings, layers: int, tokens: int, counted: int, checkpointing: bool
+    config: Any,
+    settings: Settings,
+    dtype: torch.dtype,
+    layers: int,
+    tokens: int,
+    counted: int,
+    checkpointing: bool,
 ) -> int:
     """The most bytes that a step of a model of so many layers has beside weights and adapter."""
     from transformers import AutoModelForCausalLM
@@ -245,7 +259,7 @@ def _rehearsed(
     if getattr(text, "layer_types", None):
         text.layer_types = text.layer_types[:layers]
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
         model = add_lora(model, settings.lora_rank, settings.lora_dropout, 0).train()
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -262,7 +276,7 @@ def _rehearsed(
         inputs = (ids, torch.arange(tokens)[None], [tokens], kept, kept)
         with (
             _Ledger((*objective.parameters(), *objective.buffers())) as ledger,
-            torch.autocast("cpu", torch.bfloat16),
+            torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16),
         ):
             objective(*inputs).backward()
     gradients = sum(4 * weight.numel() for weight in objective.parameters() if weight.requires_grad)

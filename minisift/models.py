@@ -137,6 +137,21 @@ def device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def precision(where: str) -> Any:
+    """The dtype that a device trains in: bf16, on a CPU without arithmetic for it float32.
+
+    A CPU that has to emulate bf16 takes ten times as long with it, and more.
+    """
+    import torch
+
+    if where != "cpu":
+        return torch.bfloat16
+    # before torch 2.11 nobody tells
+    able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    has_bf16 = any(has for name, has in able.items() if name.endswith("bf16"))
+    return torch.bfloat16 if has_bf16 else torch.float32
+
+
 def _place() -> str:
     """The device of this process: of several GPUs the one that the launcher meant for it."""
     where = device()
@@ -176,9 +191,9 @@ def usable(quantize: str | None) -> str | None:
 
 
 def load_base(source: Source, quantize: str | None) -> tuple[Any, str | None]:
-    """The causal LM in bf16 or double-quantized NF4 with bf16 compute, and which it became.
+    """The causal LM, or one of double-quantized NF4 weights, and which it became.
 
-    For training; `settle` makes it ready to label.
+    It computes as training does (`precision`); `settle` makes it ready to label.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -203,6 +218,8 @@ def load_base(source: Source, quantize: str | None) -> tuple[Any, str | None]:
         # it computes in training; without, the adapter answers as it was trained and merges
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+    if precision(device()) == torch.float32:
+        _compute_in_float32(model)
     return model.eval(), quantize
 
 
@@ -230,16 +247,21 @@ def settle(model: Any) -> Any:
     That is faster there than bf16 or as fast, and rounds so little that an F16 export answers
     alike on every text tried; 4-bit weights stay packed.
     """
-    import torch
-
     model.eval()
     if device() == "cpu":
-        torch.nn.Module.float(model)  # its own refuses where weights are 4-bit ones
-        for module in model.modules():
-            state = getattr(getattr(module, "weight", None), "quant_state", None)
-            if state is not None:
-                module.compute_dtype = state.dtype = torch.float32
+        _compute_in_float32(model)
     return model
+
+
+def _compute_in_float32(model: Any) -> None:
+    """Let a model of bf16 weights, and of 4-bit ones, compute with the same values in float32."""
+    import torch
+
+    torch.nn.Module.float(model)  # its own refuses where weights are 4-bit ones
+    for module in model.modules():
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
+        if state is not None:
+            module.compute_dtype = state.dtype = torch.float32
 
 
 def add_lora(model: Any, rank: int, dropout: float, seed: int) -> Any:

@@ -17,6 +17,7 @@ import llama_cpp as llama
 import numpy as np
 
 from minisift.engines import Completion, Prompt, Running, states
+from minisift.engines.cells import FILL, PADDING, PREFIX, Cells
 from minisift.engines.machine import cores
 from minisift.prompts import Tokenizer
 
@@ -26,19 +27,16 @@ _CONTEXT = 8192
 """Tokens that all running texts and the prefix may have together, unless the model has less."""
 _BATCH = 1024
 """Tokens in one call of the model, at most."""
-_EXACT = 60
-"""Tokens in one call on a CPU. llama.cpp computes 64 tokens and more by another attention kernel,
-and tokens that are left over from a multiple of 4 by another matrix product: both round
-otherwise, which int8 activations amplify until near ties fall otherwise. Calls of 4, 8, ..., 60
-tokens give each text the same logits, bit by bit, whatever else is in the call."""
+_CALL = 64
+"""Tokens in one call on a CPU."""
 _MULTIPLE = 4
-_DEAD = 256
-"""Cells of ended texts that are kept before running texts move together."""
+"""Calls on a CPU are of 4, 8, ... tokens. llama.cpp computes those that are left over from a multiple
+of 4 by another matrix product, which rounds otherwise; int8 activations amplify that until near
+ties fall otherwise. So, and by the order of cells.py, each text gets the same logits, bit by bit,
+whatever else is in the call."""
 _LANES = 2
 _SMALL = 1 << 30
 """Bytes of a model's weights below which it runs in lanes."""
-_PREFIX = 0
-"""The sequence that holds the prefix; texts run in the ones after it, two more hold what is dead."""
 
 
 @cache
@@ -218,7 +216,7 @@ class LlamaCppEngine:
                         self._add_lane()
                     if number < len(self._lanes) and self._lanes[number] not in stepping:
                         finished.update(feed.fill(self._lanes[number], number, -(-most // count)))
-                starting = [lane for lane in self._lanes if lane.running and lane not in stepping]
+                starting = [lane for lane in self._lanes if lane.busy and lane not in stepping]
                 if len(starting) == 1 and not stepping:
                     starting[0].step(self._threads)  # a thread of its own would only cost
                     stepped = starting
@@ -260,6 +258,7 @@ class _Feed:
     def fill(self, lane: _Lane, number: int, most: int) -> dict[int, Completion]:
         """Let a lane's next texts run in it, and give those that have but one answer."""
         finished = {}
+        lane.resume()
         while len(lane.running) < most and (text := self.peek(number)):
             if text.done:  # no words
                 finished[text.number] = text.completion
@@ -277,115 +276,121 @@ class _Lane:
         model: Any,
         files: Sequence[Path],
         context: int,
-        seats: int,
+        texts: int,
         threads: int,
         gpu_layers: int,
     ) -> None:
         self.running: dict[int, _Sequence] = {}
+        self._outgrown: deque[_Sequence] = deque()
         self._files = files
         self._gpu_layers = gpu_layers
         self._context = context
-        self._free = list(range(seats, _PREFIX, -1))
-        self._padding, self._grave = seats + 1, seats + 2
-        self._step_size, self._multiple = (_BATCH, 1) if gpu_layers else (_EXACT, _MULTIPLE)
-        self._padded = 0
-        self._dead = 0
+        self._call_size, self._multiple = (_BATCH, 1) if gpu_layers else (_CALL, _MULTIPLE)
         self._prefix: tuple[int, ...] | None = None
+        self._filling: Any = None
         self._batch = _Batch(_BATCH)
         self._vocabulary = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
         params = llama.llama_context_default_params()
-        params.n_ctx = context
+        params.n_ctx = context + _MULTIPLE
         params.n_batch = _BATCH
-        params.n_seq_max = seats + 3
+        params.n_seq_max = Cells.sequences(texts)
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True
         params.no_perf = True
+        if not gpu_layers:
+            params.n_ubatch = _CALL
+            params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self.handle = llama.llama_init_from_model(model, params)
         if not self.handle:
             raise MemoryError(
                 f"llama.cpp cannot make a context of {context} tokens; fix: a smaller context"
             )
         self._memory = llama.llama_get_memory(self.handle)
+        self._cells = Cells(self._memory, context, texts, self._fill)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.running or self._outgrown)
+
+    def resume(self) -> bool:
+        """Seat texts again that had outgrown their cells; False if one still has to wait."""
+        while self._outgrown and self._seat(self._outgrown[0]):
+            self._outgrown.popleft()
+        return not self._outgrown
 
     def enter(self, waiting: _Sequence) -> bool:
         """Seat a text, if there is room for it and its prefix is the running ones'."""
-        if not self._free:
-            return False
-        if waiting.prefix != self._prefix:
+        return self.resume() and self._seat(waiting)
+
+    def _seat(self, text: _Sequence) -> bool:
+        if text.prefix != self._prefix:
             if self.running:
                 return False
-            self._read_prefix(waiting.prefix)
-        promised = sum(s.cells for s in self.running.values()) + waiting.cells + self._multiple
-        if self.running and len(waiting.prefix) + promised > self._context:
-            return False
-        seat = self._free.pop()
-        llama.llama_memory_seq_cp(self._memory, _PREFIX, seat, -1, -1)
-        self.running[seat] = waiting
+            self._read_prefix(text.prefix)
+        if self._gpu_layers:
+            promised = sum(s.most for s in self.running.values()) + text.most
+            if self.running and len(text.prefix) + promised > self._context:
+                return False
+        elif text.cells > self._cells.capacity:
+            if self.running:
+                return False
+            self._cells.open(len(text.prefix))  # for this one alone
+        elif self._cells.is_open:
+            if self.running:
+                return False
+            self._cells.lay(len(text.prefix))
+        while (seat := self._cells.enter(text.cells)) is None:
+            if not self._cells.grow():
+                return False
+        self.running[seat] = text
         return True
 
     def step(self, threads: int) -> None:
-        """One call of the model: what is pending of each text, as far as the batch goes."""
+        """One call of the model: what is pending of each text, as far as the call goes."""
         llama.llama_set_n_threads(self.handle, threads, threads)
-        read = sum(s.position - len(s.prefix) for s in self.running.values())
-        used = len(self._prefix or ()) + read + self._dead
-        if self._dead > _DEAD or used + self._step_size > self._context:
-            self._compact()
-        batch: list[tuple[int, int, int, bool]] = []
+        taken = {}
+        room = self._call_size
+        for seat, text in list(self.running.items()):
+            count = min(room, len(text.pending))
+            if self._cells.extend(seat, count):
+                taken[seat] = text.take(count)
+                room -= count
+            else:
+                self._cells.leave(seat)
+                del self.running[seat]
+                text.restart()
+                self._outgrown.append(text)
+        if not taken:
+            return
+        count = -(self._call_size - room) % self._multiple
+        batch = [(0, position, PADDING, False) for position in self._cells.pad(count)]
         chosen_at = []
-        for seat, sequence in self.running.items():
-            tokens = sequence.take(self._step_size - len(batch))
-            complete = not sequence.pending and bool(tokens)
-            for index, token in enumerate(tokens):
-                wants_logits = complete and index == len(tokens) - 1
-                batch.append((token, sequence.position - len(tokens) + index, seat, wants_logits))
+        for seat in sorted(taken, key=self._cells.order):
+            text, tokens = self.running[seat], taken[seat]
+            complete = not text.pending and bool(tokens)
+            for index, token in enumerate(tokens, 1):
+                wants_logits = complete and index == len(tokens)
+                batch.append((token, text.position - len(tokens) + index - 1, seat, wants_logits))
             if complete:
-                chosen_at.append((sequence, len(batch) - 1))
-        while len(batch) % self._multiple:
-            batch.append((0, self._padded, self._padding, False))
-            self._padded += 1
-            self._dead += 1
+                chosen_at.append((text, len(batch) - 1))
         self._decode(batch)
-        for sequence, index in chosen_at:
+        for text, index in chosen_at:
             pointer = llama.llama_get_logits_ith(self.handle, index)
-            sequence.choose(np.ctypeslib.as_array(pointer, (self._vocabulary,)))
+            text.choose(np.ctypeslib.as_array(pointer, (self._vocabulary,)))
 
     def ended(self) -> list[_Sequence]:
-        """Texts that are done, whose seats are free again."""
-        done = [seat for seat, sequence in self.running.items() if sequence.done]
-        ended = [self.running.pop(seat) for seat in done]
-        for seat, sequence in zip(done, ended, strict=True):
-            # its cells must not be used again until all move together
-            begin = len(sequence.prefix)
-            llama.llama_memory_seq_cp(self._memory, seat, self._grave, begin, -1)
-            llama.llama_memory_seq_rm(self._memory, seat, -1, -1)
-            self._dead += sequence.position - begin
-            self._free.append(seat)
-        return ended
+        """Texts that are done, whose cells are free for others."""
+        done = [seat for seat, text in self.running.items() if text.done]
+        for seat in done:
+            self._cells.leave(seat)
+        return [self.running.pop(seat) for seat in done]
 
     def clear(self) -> None:
         """Forget all texts, done or not."""
-        self._free += self.running
-        self.running.clear()
-        self._compact()
-
-    def _compact(self) -> None:
-        """Free the cells of ended texts, and move those of running ones together.
-
-        Attention sums in the order of cells, so a text's cells have to lie in its own order
-        always: one that is freed in between would be given to a running text.
-        """
-        own = {}
-        for seat, sequence in self.running.items():
-            if sequence.position > len(sequence.prefix):
-                llama.llama_memory_seq_rm(self._memory, seat, 0, len(sequence.prefix))
-                own[seat] = self._state(seat)
-        for seat in range(_PREFIX + 1, self._grave + 1):
-            llama.llama_memory_seq_rm(self._memory, seat, -1, -1)
         for seat in self.running:
-            if seat in own and not self._restore(own[seat], seat):
-                raise RuntimeError("llama.cpp lost a running text; fix: a larger context")
-            llama.llama_memory_seq_cp(self._memory, _PREFIX, seat, -1, -1)
-        self._dead = self._padded = 0
+            self._cells.leave(seat)
+        self.running.clear()
+        self._outgrown.clear()
 
     def _state(self, seat: int) -> Any:
         size = llama.llama_state_seq_get_size(self.handle, seat)
@@ -400,17 +405,34 @@ class _Lane:
     def _read_prefix(self, prefix: tuple[int, ...]) -> None:
         """Have the prefix in its sequence: from the user's cache, or computed and kept there."""
         self._prefix = None
-        llama.llama_memory_clear(self._memory, True)
-        self._dead = self._padded = 0
-        key = states.key(self._files, prefix, [llama.__version__, self._gpu_layers])
+        llama.llama_memory_clear(self._memory, False)
+        key = states.key(self._files, prefix, [llama.__version__, self._gpu_layers, _CALL])
         kept = states.load(key)
-        if not kept or not self._restore((ctypes.c_uint8 * len(kept)).from_buffer(kept), _PREFIX):
-            llama.llama_memory_clear(self._memory, True)
+        if kept and self._restore((ctypes.c_uint8 * len(kept)).from_buffer(kept), PREFIX):
+            state = (ctypes.c_uint8 * len(kept)).from_buffer(kept)
+        else:
+            llama.llama_memory_clear(self._memory, False)
             for at in range(0, len(prefix), _BATCH):
-                part = prefix[at : at + _BATCH]
-                self._decode([(token, at + i, _PREFIX, False) for i, token in enumerate(part)])
-            states.save(key, memoryview(self._state(_PREFIX)).cast("B"))
+                self._read(prefix[at : at + _BATCH], PREFIX, at)
+            state = self._state(PREFIX)
+            states.save(key, memoryview(state).cast("B"))
         self._prefix = prefix
+        if not self._gpu_layers:
+            self._filling = state if len(prefix) >= FILL else None
+            self._cells.lay(len(prefix))
+        else:
+            self._cells.open(len(prefix))
+
+    def _fill(self, sequence: int) -> int:
+        if self._filling is None:
+            self._read([0] * FILL, sequence, 0)
+            self._filling = self._state(sequence)
+        elif not self._restore(self._filling, sequence):
+            raise RuntimeError("llama.cpp cannot fill its cache; fix: a larger context")
+        return max(FILL, len(self._prefix or ()))
+
+    def _read(self, tokens: Sequence[int], sequence: int, position: int) -> None:
+        self._decode([(t, position + i, sequence, False) for i, t in enumerate(tokens)])
 
     def _decode(self, entries: list[tuple[int, int, int, bool]]) -> None:
         if result := llama.llama_decode(self.handle, self._batch.of(entries)):
@@ -460,12 +482,22 @@ class _Sequence(Running):
             )
         super().__init__(prompt, context)
         self.number = number
+        self._ids = prompt.ids
         self.prefix = prompt.prefix
         self.position = len(prompt.prefix)
-        self.cells = len(prompt.ids) + prompt.language.longest_answer()
+        self.most = len(prompt.ids) + prompt.language.longest_answer()
+        self.cells = min(self.most, len(prompt.ids) * 3 // 2 + 16)
+        """How many it is given: more than most texts need; when it outgrows them, it begins again
+        with twice as many."""
 
-    def take(self, limit: int) -> list[int]:
+    def take(self, count: int) -> list[int]:
         """The next pending tokens for the model to read; moves `position` past them."""
-        tokens, self.pending = self.pending[:limit], self.pending[limit:]
-        self.position += len(tokens)
+        tokens, self.pending = self.pending[:count], self.pending[count:]
+        self.position += count
         return tokens
+
+    def restart(self) -> None:
+        """Have everything read again, the answer so far included, into more cells."""
+        self.pending = [*self._ids, *self.completion.tokens]
+        self.position = len(self.prefix)
+        self.cells = min(self.most, 2 * self.cells)

@@ -1,0 +1,145 @@
+"""Where texts lie in llama.cpp's cache, and that it changes no answer."""
+
+import random
+
+import pytest
+
+import minisift
+from minisift.engines import cells as module
+from minisift.engines.cells import FILL, PADDING, PREFIX, Cells
+
+
+class Memory:
+    """A cache that gives tokens the first free cells, as llama.cpp's does."""
+
+    def __init__(self, size):
+        self.free = set(range(size))
+        self.users = [0] * size
+        self.cells = {}
+        """Of each sequence, the cell of each position."""
+
+    def put(self, sequence, position):
+        cell = min(self.free)
+        self._take(sequence, position, cell)
+        return cell
+
+    def _take(self, sequence, position, cell):
+        self.cells.setdefault(sequence, {})[position] = cell
+        self.users[cell] += 1
+        self.free.discard(cell)
+
+    def remove(self, sequence, begin, end):
+        held = self.cells.get(sequence, {})
+        for position in [p for p in held if p >= begin and (end < 0 or p < end)]:
+            cell = held.pop(position)
+            self.users[cell] -= 1
+            if not self.users[cell]:
+                self.free.add(cell)
+
+    def copy(self, source, target, begin):
+        for position, cell in self.cells.get(source, {}).items():
+            if position >= begin:
+                assert position not in self.cells.get(target, {})
+                self._take(target, position, cell)
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 16, 63, 64, 100, 302, 700])
+def test_each_text_lies_in_a_row_from_a_multiple_of_16(prefix, monkeypatch):
+    memory = Memory(2600)
+    monkeypatch.setattr(module.llama, "llama_memory_seq_rm", Memory.remove)
+    monkeypatch.setattr(
+        module.llama, "llama_memory_seq_cp", lambda m, s, t, begin, _: m.copy(s, t, begin)
+    )
+
+    def fill(sequence):
+        count = max(FILL, prefix)
+        for position in range(count):
+            memory.put(sequence, position)
+        return count
+
+    cells = Cells(memory, 2600, 9, fill)
+    for position in range(prefix):
+        memory.put(PREFIX, position)
+    rng = random.Random(prefix)
+    lying = {}
+    grown = 0
+    for _ in range(2):
+        cells.lay(prefix)
+        for _ in range(300):
+            if rng.random() < 0.4:
+                seat = cells.enter(rng.randint(1, 70))
+                if seat is None:
+                    grown += cells.grow()
+                else:
+                    assert seat not in lying
+                    lying[seat] = []
+            call = {}
+            for seat in lying:
+                count = rng.randint(0, 9)
+                if cells.extend(seat, count):
+                    call[seat] = count
+                elif not call:
+                    break
+            for position in cells.pad(rng.randint(0, 3)):
+                memory.put(PADDING, position)
+            for seat in sorted(call, key=cells.order):
+                for _ in range(call[seat]):
+                    lying[seat].append(memory.put(seat, prefix + len(lying[seat])))
+            for seat in [s for s in lying if rng.random() < 0.1]:
+                cells.leave(seat)
+                del lying[seat]
+            for at in filter(None, lying.values()):
+                assert at[0] % 16 == 0
+                assert at == list(range(at[0], at[0] + len(at)))
+        for seat in lying:
+            cells.leave(seat)
+        lying = {}
+    assert grown
+    assert max(memory.cells) < Cells.sequences(9)
+
+
+def test_a_scarce_context_stays_open():
+    cells = Cells(None, 512, 4, lambda _: 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.llama, "llama_memory_seq_rm", lambda *_: True)
+        cells.lay(300)
+    assert cells.is_open
+    assert cells.capacity == 0
+
+
+@pytest.fixture(scope="module")
+def quantized(fitted, folder):
+    fitted.export(folder / "cells.gguf", quantization="q4_0", verify=False)
+    return folder / "cells.gguf"
+
+
+def test_texts_that_outgrow_their_cells_or_run_alone_get_the_same_answers(
+    quantized, dev, monkeypatch
+):
+    from minisift.engines.llamacpp import _Sequence
+
+    labeler = minisift.load(quantized)
+    expected = [labeler.predict(example) for example in dev]
+    init, restart = _Sequence.__init__, _Sequence.restart
+    restarted = []
+
+    def scarce(self, *args):
+        init(self, *args)
+        # most outgrow what they get, every fifth needs more than there is
+        self.cells = 10_000 if self.number % 5 == 4 else 16
+
+    def noted(self):
+        restarted.append(self.number)
+        restart(self)
+
+    monkeypatch.setattr(_Sequence, "__init__", scarce)
+    monkeypatch.setattr(_Sequence, "restart", noted)
+    assert labeler.predict(dev) == expected
+    assert restarted
+
+
+def test_without_demonstrations_and_in_a_scarce_context(quantized, dev):
+    bare = minisift.load(quantized).prompted([])
+    assert [bare.predict(e) for e in dev[:6]] == bare.predict(dev[:6])
+    small = minisift.load(quantized, context=400)
+    assert len(small.predict(dev[:4])) == 4

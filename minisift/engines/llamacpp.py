@@ -30,13 +30,20 @@ _BATCH = 1024
 _CALL = 64
 """Tokens in one call on a CPU."""
 _MULTIPLE = 4
-"""Calls on a CPU are of 4, 8, ... tokens. llama.cpp computes those that are left over from a multiple
-of 4 by another matrix product, which rounds otherwise; int8 activations amplify that until near
-ties fall otherwise. So, and by the order of cells.py, each text gets the same logits, bit by bit,
-whatever else is in the call."""
+"""Calls on a CPU are of 4, 8, ... tokens: llama.cpp computes those that are left over by another
+matrix product, which rounds otherwise, and int8 activations amplify that until near ties fall
+otherwise. So, and by the order of cells.py, each text gets the same logits, bit by bit, whatever else
+is in the call."""
 _LANES = 2
 _SMALL = 1 << 30
 """Bytes of a model's weights below which it runs in lanes."""
+
+
+def _multiple() -> int:
+    """What the tokens of a call have to be a multiple of on this CPU."""
+    compiled = llama.llama_print_system_info()
+    # measured: AVX-512 rounds what is left over otherwise, AVX2 only a token alone
+    return 2 if b"AVX2 = 1" in compiled and b"AVX512" not in compiled else _MULTIPLE
 
 
 @cache
@@ -285,7 +292,7 @@ class _Lane:
         self._files = files
         self._gpu_layers = gpu_layers
         self._context = context
-        self._call_size, self._multiple = (_BATCH, 1) if gpu_layers else (_CALL, _MULTIPLE)
+        self._call_size, self._multiple = (_BATCH, 1) if gpu_layers else (_CALL, _multiple())
         self._prefix: tuple[int, ...] | None = None
         self._filling: Any = None
         self._batch = _Batch(_BATCH)

@@ -11,7 +11,10 @@ import minisift
 
 pytest.importorskip("torch")
 
+import torch
+
 from minisift.memory import with_advice
+from minisift.models import precision
 from minisift.settings import Settings
 
 MEASURED = """
@@ -64,6 +67,28 @@ def test_a_plan_tells_what_fits_and_what_would(train):
     assert "to save memory: " in str(tight)
     with pytest.raises(ValueError, match="memory="):
         minisift.plan("smollm2-135m", train, device="mps")
+
+
+@pytest.mark.parametrize(
+    ("able", "dtype"),
+    [
+        ({"avx2": True, "avx512_bf16": False}, torch.float32),
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"neon": True, "bf16": True}, torch.bfloat16),
+        ({}, torch.float32),
+    ],
+)
+def test_a_cpu_trains_in_what_it_can_compute(able, dtype, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    assert precision("cpu") == dtype
+    assert precision("cuda") == torch.bfloat16
+
+
+def test_plans_count_what_a_cpu_computes_in(train, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {}, raising=False)
+    plan = minisift.plan("smollm2-135m", train, device="cpu", memory=8, quantize=None)
+    assert plan.weights == plan.parameters * 4
+    assert "float32" in str(plan)
 
 
 def test_advice_is_one_change_at_a_time(train):

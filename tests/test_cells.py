@@ -141,5 +141,6 @@ def test_texts_that_outgrow_their_cells_or_run_alone_get_the_same_answers(
 def test_without_demonstrations_and_in_a_scarce_context(quantized, dev):
     bare = minisift.load(quantized).prompted([])
     assert [bare.predict(e) for e in dev[:6]] == bare.predict(dev[:6])
-    small = minisift.load(quantized, context=400)
-    assert len(small.predict(dev[:4])) == 4
+    expected = bare.prompted(minisift.load(quantized).description.demonstrations).predict(dev[:6])
+    for context in (400, 1000):
+        assert minisift.load(quantized, context=context).predict(dev[:6]) == expected

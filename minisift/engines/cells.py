@@ -83,10 +83,10 @@ class Cells:
             self._remove(sequence, -1, -1)
         self._prefix = prefix
         self._first = _up(prefix, _UNIT)
-        most = _up(self._first + _UNIT + _MOST, _PAGE)
-        # while it is filled up, a filler may need as many cells as the prefix beyond the last
-        scarce = most + max(prefix, FILL) > self._context
-        self.capacity = 0 if scarce else most - self._first - _UNIT
+        # a filler that is cut off at the last cell takes more at first
+        room = (self._context - max(prefix, FILL)) // _PAGE * _PAGE
+        most = min(_up(self._first + _UNIT + _MOST, _PAGE), room)
+        self.capacity = most - self._first - _UNIT if most >= self._least() else 0
         self._owners, self._units, self._origins, self._places = [], [], {}, {}
 
     def lay(self, prefix: int) -> None:
@@ -101,9 +101,12 @@ class Cells:
             self._next_filler = self._first_filler
             for unit in range(_UNITS):
                 self._origins[self._first_dead + unit] = self._first + unit * _UNIT - prefix
-            self._reach(_up(self._first + _UNIT + _LEAST, _PAGE))
+            self._reach(self._least())
             self._units[0] = False
             self._places[PADDING] = _Place(self._first, _UNIT)
+
+    def _least(self) -> int:
+        return _up(self._first + _UNIT + _LEAST, _PAGE)
 
     def grow(self) -> bool:
         """Have more cells for texts; False if there are as many as there may be."""

@@ -34,10 +34,11 @@ def draws(
                 yield _others(examples, target, shots, rng), target
     if sampling != "partition":
         raise ValueError(f"sampling={sampling!r}; fix: 'partition' or 'target'")
+    size = min(shots + 1, len({_key(example) for example in examples}))
     waiting: list[Example] = []
     while True:
         waiting += rng.sample(examples, len(examples))
-        while group := _take(waiting, min(shots + 1, len({_key(e) for e in examples}))):
+        while group := _take(waiting, size):
             yield group[:-1], group[-1]
 
 

@@ -32,8 +32,9 @@ _STATES = {"cuda": 2, "cpu": 8, "mps": 8}
 """Bytes of AdamW's two moments."""
 _CONTEXT = {"cuda": 0.7e9, "mps": 0.3e9}
 """What a GPU's libraries take for themselves."""
-_LIBRARIES, _BUFFERS = 0.4e9, 0.45e6
-"""What libraries take on a CPU once they compute, and keep for each token (measured)."""
+_LIBRARIES, _BUFFERS = 0.4e9, 0.225e6
+"""What libraries take on a CPU once they compute, and keep for each token and byte of its numbers
+(measured)."""
 _ENOUGH = 1024
 """Tokens a pass from which on a CPU gains little by more of them."""
 _USABLE = 0.9
@@ -143,7 +144,9 @@ def estimate(
         weights=int(weights),
         adapter=int(adapter * (_ADAPTER + _STATES[device])),
         activations=needed,
-        overhead=int(_CONTEXT.get(device) or _resident() + _LIBRARIES + _BUFFERS * longest),
+        overhead=int(
+            _CONTEXT.get(device) or _resident() + _LIBRARIES + _BUFFERS * dtype.itemsize * longest
+        ),
         longest=longest,
         tokens=longest,
         available=_available(device) if available is None else available,

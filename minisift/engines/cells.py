@@ -132,7 +132,7 @@ class Cells:
             return None
         place = _Place(self._prefix, self._context)
         if not self.is_open:
-            wanted = max(1, -(-count // _UNIT))
+            wanted = max(1, _up(count, _UNIT) // _UNIT)
             runs = range(len(self._units) - wanted + 1)
             unit = next((u for u in runs if all(self._units[u : u + wanted])), None)
             if unit is None:

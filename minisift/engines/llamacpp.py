@@ -415,9 +415,8 @@ class _Lane:
         llama.llama_memory_clear(self._memory, False)
         key = states.key(self._files, prefix, [llama.__version__, self._gpu_layers, _CALL])
         kept = states.load(key)
-        if kept and self._restore((ctypes.c_uint8 * len(kept)).from_buffer(kept), PREFIX):
-            state = (ctypes.c_uint8 * len(kept)).from_buffer(kept)
-        else:
+        state = (ctypes.c_uint8 * len(kept)).from_buffer(kept) if kept else None
+        if state is None or not self._restore(state, PREFIX):
             llama.llama_memory_clear(self._memory, False)
             for at in range(0, len(prefix), _BATCH):
                 self._read(prefix[at : at + _BATCH], PREFIX, at)

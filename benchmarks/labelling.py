@@ -123,6 +123,9 @@ def limit(path: Path) -> dict[str, Any]:
     demonstrations, to which each token of a text has to attend."""
     import llama_cpp as llama
 
+    from minisift.engines.backend import start
+
+    start()  # llama.cpp without what would end this process
     started = time.perf_counter()
     model = llama.Llama(str(path), n_ctx=4096, n_batch=512, n_ubatch=512, verbose=False)
     load = time.perf_counter() - started

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +15,10 @@ import llama_cpp as llama
 import numpy as np
 
 from minisift.engines import Completion, Prompt, Running, states
+from minisift.engines.backend import start
 from minisift.engines.cells import FILL, PADDING, PREFIX, Cells
 from minisift.engines.machine import cores
 from minisift.prompts import Tokenizer
-
-logger = logging.getLogger(__name__)
 
 _CONTEXT = 8192
 """Tokens that all running texts and the prefix may have together, unless the model has less."""
@@ -44,19 +41,6 @@ def _multiple() -> int:
     compiled = llama.llama_print_system_info()
     # measured: AVX-512 rounds what is left over otherwise, AVX2 only a token alone
     return 2 if b"AVX2 = 1" in compiled and b"AVX512" not in compiled else _MULTIPLE
-
-
-@cache
-def quiet() -> Any:
-    """Send llama.cpp's log to this module's logger; the callback has to stay referenced."""
-
-    @llama.llama_log_callback
-    def log(level: int, text: bytes, _: Any) -> None:
-        logger.debug(text.decode(errors="replace").rstrip())
-
-    llama.llama_log_set(log, ctypes.c_void_p(0))
-    llama.llama_backend_init()
-    return log
 
 
 def _tokenizer(vocab: Any) -> Tokenizer:
@@ -86,7 +70,7 @@ def _tokenizer(vocab: Any) -> Tokenizer:
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     """The tokenizer of a GGUF file alone, for the life of the process."""
-    quiet()
+    start()
     params = llama.llama_model_default_params()
     params.vocab_only = True
     model = llama.llama_model_load_from_file(os.fsencode(path), params)
@@ -136,7 +120,7 @@ class LlamaCppEngine:
         for name, value in (("context", context), ("threads", threads), ("sequences", sequences)):
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value}; fix: 1 or more, or None for the default")
-        quiet()
+        start()
         self._model: Any = None
         self._path = Path(path)
         if not self._path.is_file():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import llama_cpp as llama
 
-from minisift.engines.llamacpp import quiet
+from minisift.engines.backend import start
 
 _TYPES = {
     name.removeprefix("LLAMA_FTYPE_").removeprefix("MOSTLY_").removeprefix("ALL_").lower(): value
@@ -34,7 +34,7 @@ def is_quantized(wanted: int) -> bool:
 
 def quantize(source: Path, target: Path, wanted: int) -> None:
     """Write `source`, an F16 GGUF file, as `target` in the wanted file type."""
-    quiet()
+    start()
     params = llama.llama_model_quantize_default_params()
     params.ftype = wanted
     params.nthread = os.cpu_count() or 1

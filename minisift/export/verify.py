@@ -251,9 +251,9 @@ def llama_logits(path: Path, ids: Sequence[int], last: int) -> np.ndarray[Any, A
     """llama.cpp's logits after the last tokens of a prompt, [last, vocabulary], in F32 throughout."""
     import llama_cpp as llama
 
-    from minisift.engines.llamacpp import quiet
+    from minisift.engines.backend import start
 
-    quiet()
+    start()
     model = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())
     if not model:
         raise VerificationError(

@@ -153,9 +153,9 @@ def _cut(values: Mapping[str, Any]) -> list[int]:
     """llama.cpp's tokens of the hard text, with a vocabulary of this metadata."""
     import llama_cpp as llama
 
-    from minisift.engines.llamacpp import quiet
+    from minisift.engines.backend import start
 
-    quiet()
+    start()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vocabulary.gguf"
         write_gguf(path, gguf.MODEL_ARCH.LLAMA, values)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -197,6 +198,15 @@ class Language:
                 steps.append(self._step(_Fixed(tokens, 0, state.start, state.at, False)))
         return steps
 
+    def further(self, state: _Words) -> int | None:
+        """The token with which the words probably go on; None where they probably end."""
+        tokens = self._continue(state.at)
+        if state.at in self._ends and state.at > state.start:
+            next_word = self._text[state.at :].lstrip()[:1]
+            if not (self._text[state.start : state.start + 1].isupper() and next_word.isupper()):
+                return None
+        return tokens[-1][0] if tokens else None
+
     def _step(self, state: _Fixed) -> tuple[int, State]:
         advanced = state._replace(written=state.written + 1)
         done = advanced.written == len(state.tokens)
@@ -210,6 +220,7 @@ class Answer:
         self._language = language
         self._states: list[State] = [_Line(0)]
         self._steps: dict[int, list[State]] | None = None
+        self._label = language.vocabulary.labels[0]
 
     @property
     def done(self) -> bool:
@@ -236,6 +247,10 @@ class Answer:
         if token not in self._steps:
             piece = self._language.vocabulary.pieces[token]
             raise ValueError(f"token {token} ({piece!r}) is not allowed here")
+        for state in self._states:
+            if isinstance(state, _Fixed) and not state.is_closing:
+                if state.tokens[state.written :] == (token,):
+                    self._label = state.tokens
         self._states = self._steps[token]
         self._steps = None
 
@@ -245,4 +260,22 @@ class Answer:
         while not self.done and len(allowed := self.allowed()) == 1:
             tokens.append(allowed[0])
             self.advance(allowed[0])
+        return tokens
+
+    def guess(self, count: int) -> list[int]:
+        """At most so many tokens that may well come next, up to the end of the line: the rest of a
+        word, capitalised words behind a capitalised one, and the label of the line before."""
+        ahead = copy(self)
+        tokens: list[int] = []
+        while len(tokens) < count and not ahead.done and not ahead.at_line:
+            state = ahead._states[0]
+            token = self._language.further(state) if isinstance(state, _Words) else None
+            if token is None:
+                written = state.written if isinstance(state, _Fixed) else 0
+                closes = isinstance(state, _Fixed) and state.is_closing
+                token = (state.tokens if closes else self._label)[written]
+            if token not in ahead.allowed():
+                break
+            ahead.advance(token)
+            tokens.append(token)
         return tokens

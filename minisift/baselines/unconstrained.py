@@ -59,6 +59,9 @@ class _Answer:
     def forced(self) -> list[int]:
         return []
 
+    def guess(self, count: int) -> list[int]:
+        return []
+
 
 class Unconstrained:
     """A labeler whose model answers freely. Lines that are no valid ones are dropped.

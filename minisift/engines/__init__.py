@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,6 +91,29 @@ class Running:
         self.pending += tokens
         if self._answer.at_line:
             self._whole_lines = len(self.completion.tokens)
+
+    def draft(self, count: int) -> list[int]:
+        """At most so many tokens that may come next, for the model to read before they are chosen."""
+        drafted: list[int] = self._answer.guess(count)
+        return drafted
+
+    def choose_along(self, logits: Callable[[int], Any], draft: Sequence[int]) -> int:
+        """`choose`, and again as long as what is chosen is what was drafted.
+
+        logits: those after the last pending token and so many drafted ones. Returns how many tokens
+        of the draft came true: they are not pending.
+        """
+        true = 0
+        while True:
+            self.choose(logits(true))
+            same = itertools.takewhile(
+                lambda pair: pair[0] == pair[1], zip(self.pending, draft[true:], strict=False)
+            )
+            count = len(list(same))
+            del self.pending[:count]
+            true += count
+            if self.pending or self.done:
+                return true
 
     def choose(self, logits: Any) -> None:
         """Write the best allowed token and what it forces. logits: [vocabulary] array.

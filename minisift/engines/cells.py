@@ -159,35 +159,44 @@ class Cells:
         place.used += count
         return True
 
+    def retract(self, sequence: int, count: int) -> None:
+        """A text's last tokens are none of it, and dead."""
+        place = self._places[sequence]
+        if count:
+            self._bury(sequence, place, place.used - count)
+            place.used -= count
+
     def pad(self, count: int) -> list[int]:
         """Make room for the padding of the call that comes, the first of its tokens; returns their
         positions. That of the call before is dead."""
         if self.is_open:
             self._remove(PADDING, -1, -1)
         else:
-            self._bury(PADDING)
-            self._places[PADDING].used = 0
+            self._bury(PADDING, place := self._places[PADDING])
+            place.used = 0
             self.extend(PADDING, count)
         return list(range(self._prefix, self._prefix + count))
 
     def leave(self, sequence: int) -> None:
         """A text has ended: what it filled is dead."""
-        if self.is_open:
-            self._remove(sequence, -1, -1)
-        else:
-            place = self._bury(sequence)
+        place = self._places.pop(sequence)
+        self._bury(sequence, place)
+        self._remove(sequence, -1, -1)
+        if not self.is_open:
             unit, size = (place.first - self._first) // _UNIT, place.size // _UNIT
             self._units[unit : unit + size] = [True] * size
-        del self._places[sequence]
         self._free_texts.append(sequence)
 
-    def _bury(self, sequence: int) -> _Place:
-        place = self._places[sequence]
-        dead = self._first_dead + (place.first - self._first) // _UNIT
-        llama.llama_memory_seq_cp(self._memory, sequence, dead, self._prefix, -1)
-        self._remove(sequence, -1, -1)
-        self._owners[place.first : place.first + place.used] = [dead] * place.used
-        return place
+    def _bury(self, sequence: int, place: _Place, kept: int = 0) -> None:
+        """Let what a sequence holds behind so many tokens be dead; in open cells, free."""
+        begin = self._prefix + kept
+        if not self.is_open:
+            dead = self._first_dead + (place.first - self._first) // _UNIT
+            llama.llama_memory_seq_cp(self._memory, sequence, dead, begin, -1)
+            self._owners[place.first + kept : place.first + place.used] = [dead] * (
+                place.used - kept
+            )
+        self._remove(sequence, begin, -1)
 
     def _vacate(self, begin: int, end: int) -> None:
         """Free cells that hold what is dead."""

@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ _MULTIPLE = 4
 """Calls on a CPU are of 4, 8, ... tokens: llama.cpp computes those that are left over by another
 matrix product, which rounds otherwise, and int8 activations amplify that until near ties fall
 otherwise. So, and by the order of cells.py, each text gets the same logits, bit by bit, whatever else
-is in the call."""
+is in the call. What a call lacks are drafted tokens, which cost nothing there, then padding."""
 _LANES = 2
 _SMALL = 1 << 30
 """Bytes of a model's weights below which it runs in lanes."""
@@ -339,7 +340,7 @@ class _Lane:
     def step(self, threads: int) -> None:
         """One call of the model: what is pending of each text, as far as the call goes."""
         llama.llama_set_n_threads(self.handle, threads, threads)
-        taken = {}
+        taken: dict[int, list[int]] = {}
         room = self._call_size
         for seat, text in list(self.running.items()):
             count = min(room, len(text.pending))
@@ -353,21 +354,34 @@ class _Lane:
                 self._outgrown.append(text)
         if not taken:
             return
-        count = -(self._call_size - room) % self._multiple
-        batch = [(0, position, PADDING, False) for position in self._cells.pad(count)]
-        chosen_at = []
+        spare = -(self._call_size - room) % self._multiple
+        drafts: dict[int, list[int]] = {}
+        for seat, text in self.running.items():
+            if taken[seat] and not text.pending:
+                draft = text.draft(spare)
+                drafts[seat] = draft if self._cells.extend(seat, len(draft)) else []
+                spare -= len(drafts[seat])
+        batch = [(0, position, PADDING, False) for position in self._cells.pad(spare)]
+        chosen_at = {}
         for seat in sorted(taken, key=self._cells.order):
-            text, tokens = self.running[seat], taken[seat]
-            complete = not text.pending and bool(tokens)
-            for index, token in enumerate(tokens, 1):
-                wants_logits = complete and index == len(tokens)
-                batch.append((token, text.position - len(tokens) + index - 1, seat, wants_logits))
-            if complete:
-                chosen_at.append((text, len(batch) - 1))
+            first = self.running[seat].position - len(taken[seat])
+            batch += [(token, first + i, seat, False) for i, token in enumerate(taken[seat])]
+            if seat in drafts:
+                batch[-1] = (*batch[-1][:3], True)
+                chosen_at[seat] = len(batch) - 1
+                first += len(taken[seat])
+                batch += [(token, first + i, seat, True) for i, token in enumerate(drafts[seat])]
         self._decode(batch)
-        for text, index in chosen_at:
-            pointer = llama.llama_get_logits_ith(self.handle, index)
-            text.choose(np.ctypeslib.as_array(pointer, (self._vocabulary,)))
+        for seat, index in chosen_at.items():
+            text, draft = self.running[seat], drafts[seat]
+            true = text.choose_along(partial(self._logits, index), draft)
+            text.position += true
+            self._cells.retract(seat, len(draft) - true)
+
+    def _logits(self, index: int, behind: int) -> Any:
+        """Those of a token of the last call, so many behind an index."""
+        pointer = llama.llama_get_logits_ith(self.handle, index + behind)
+        return np.ctypeslib.as_array(pointer, (self._vocabulary,))
 
     def ended(self) -> list[_Sequence]:
         """Texts that are done, whose cells are free for others."""

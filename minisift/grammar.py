@@ -198,14 +198,17 @@ class Language:
                 steps.append(self._step(_Fixed(tokens, 0, state.start, state.at, False)))
         return steps
 
-    def further(self, state: _Words) -> int | None:
-        """The token with which the words probably go on; None where they probably end."""
-        tokens = self._continue(state.at)
-        if state.at in self._ends and state.at > state.start:
-            next_word = self._text[state.at :].lstrip()[:1]
-            if not (self._text[state.start : state.start + 1].isupper() and next_word.isupper()):
-                return None
-        return tokens[-1][0] if tokens else None
+    def likely(self, state: _Words | _Fixed, label: tuple[int, ...]) -> int | None:
+        """A token that may well follow within a line whose label is to be guessed; see `guess`."""
+        if isinstance(state, _Fixed):
+            tokens = state.tokens if state.is_closing else label
+            return tokens[state.written] if state.written < len(tokens) else None
+        further = self._continue(state.at)
+        if further and state.at in self._ends and state.at > state.start:
+            begins = self._text[state.start : state.start + 1]
+            if not (begins.isupper() and self._text[state.at :].lstrip()[:1].isupper()):
+                return label[0]
+        return further[-1][0] if further else label[0]
 
     def _step(self, state: _Fixed) -> tuple[int, State]:
         advanced = state._replace(written=state.written + 1)
@@ -248,9 +251,8 @@ class Answer:
             piece = self._language.vocabulary.pieces[token]
             raise ValueError(f"token {token} ({piece!r}) is not allowed here")
         for state in self._states:
-            if isinstance(state, _Fixed) and not state.is_closing:
-                if state.tokens[state.written :] == (token,):
-                    self._label = state.tokens
+            if isinstance(state, _Fixed) and state.tokens[state.written :] == (token,):
+                self._label = self._label if state.is_closing else state.tokens
         self._states = self._steps[token]
         self._steps = None
 
@@ -267,13 +269,8 @@ class Answer:
         word, capitalised words behind a capitalised one, and the label of the line before."""
         ahead = copy(self)
         tokens: list[int] = []
-        while len(tokens) < count and not ahead.done and not ahead.at_line:
-            state = ahead._states[0]
-            token = self._language.further(state) if isinstance(state, _Words) else None
-            if token is None:
-                written = state.written if isinstance(state, _Fixed) else 0
-                closes = isinstance(state, _Fixed) and state.is_closing
-                token = (state.tokens if closes else self._label)[written]
+        while len(tokens) < count and not isinstance(state := ahead._states[0], _Line):
+            token = self._language.likely(state, self._label)
             if token not in ahead.allowed():
                 break
             ahead.advance(token)

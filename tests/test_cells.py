@@ -36,20 +36,18 @@ class Memory:
             if not self.users[cell]:
                 self.free.add(cell)
 
-    def copy(self, source, target, begin):
+    def copy(self, source, target, begin, end):
         for position, cell in self.cells.get(source, {}).items():
-            if position >= begin:
+            if position >= begin and (end < 0 or position < end):
                 assert position not in self.cells.get(target, {})
                 self._take(target, position, cell)
 
 
 @pytest.mark.parametrize("prefix", [0, 1, 16, 63, 64, 100, 302, 700])
-def test_each_text_lies_in_a_row_from_a_multiple_of_16(prefix, monkeypatch):
+def test_each_text_lies_in_units_of_16_cells_in_order(prefix, monkeypatch):
     memory = Memory(2600)
     monkeypatch.setattr(module.llama, "llama_memory_seq_rm", Memory.remove)
-    monkeypatch.setattr(
-        module.llama, "llama_memory_seq_cp", lambda m, s, t, begin, _: m.copy(s, t, begin)
-    )
+    monkeypatch.setattr(module.llama, "llama_memory_seq_cp", Memory.copy)
 
     def fill(sequence):
         count = max(FILL, prefix)
@@ -62,7 +60,7 @@ def test_each_text_lies_in_a_row_from_a_multiple_of_16(prefix, monkeypatch):
         memory.put(PREFIX, position)
     rng = random.Random(prefix)
     lying = {}
-    grown = 0
+    grown = split = 0
     for _ in range(2):
         cells.lay(prefix)
         for _ in range(300):
@@ -73,26 +71,34 @@ def test_each_text_lies_in_a_row_from_a_multiple_of_16(prefix, monkeypatch):
                 else:
                     assert seat not in lying
                     lying[seat] = []
-            call = {}
-            for seat in lying:
+            call = []
+            drafted = {}
+            for seat, held in lying.items():
                 count = rng.randint(0, 9)
-                if cells.extend(seat, count):
-                    call[seat] = count
-            for position in cells.pad(rng.randint(0, 3)):
-                memory.put(PADDING, position)
-            for seat in sorted(call, key=cells.order):
-                for _ in range(call[seat]):
-                    lying[seat].append(memory.put(seat, prefix + len(lying[seat])))
+                if (given := cells.extend(seat, count)) is not None:
+                    call += [(at, seat, prefix + len(held) + i) for i, at in enumerate(given)]
+                    held += given
+                    drafted[seat] = rng.randint(0, count)
+            call += [(at, PADDING, position) for at, position in cells.pad(rng.randint(0, 3))]
+            for at, seat, position in sorted(call):
+                assert memory.put(seat, position) == at
+            for seat, count in drafted.items():
+                cells.retract(seat, count)
+                del lying[seat][len(lying[seat]) - count :]
             for seat in [s for s in lying if rng.random() < 0.1]:
                 cells.leave(seat)
                 del lying[seat]
-            for at in filter(None, lying.values()):
-                assert at[0] % 16 == 0
-                assert at == list(range(at[0], at[0] + len(at)))
+            for held in lying.values():
+                units = held[::16]
+                assert units == sorted(units)
+                assert all(at % 16 == 0 for at in units)
+                assert held == [units[i // 16] + i % 16 for i in range(len(held))]
+                split += units != [units[0] + 16 * i for i in range(len(units))] if units else 0
         for seat in lying:
             cells.leave(seat)
         lying = {}
     assert grown
+    assert split
     assert max(memory.cells) < Cells.sequences(9)
 
 

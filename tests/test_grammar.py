@@ -1,6 +1,7 @@
 """The grammar takes every rendered response and nothing that `parse` refuses."""
 
 import random
+from copy import copy
 
 import pytest
 from hypothesis import assume, given, settings
@@ -106,11 +107,43 @@ def test_any_walk_ends_in_a_valid_answer(example, tokenizer, seed):
     while not answer.done:
         allowed = answer.allowed()
         assert allowed, "a dead end"
+        ahead = copy(answer)
+        for token in answer.guess(rng.randint(0, 9)):
+            ahead.advance(token)
+        assert answer.allowed() == allowed
         tokens.append(rng.choice(allowed))
         answer.advance(tokens[-1])
     assert len(tokens) <= language.longest_answer()
     spans = parse(tokenizer.decode(tokens).decode(), example, TASK.labels_by_name)
     assert Example(example.text, tuple(spans), example.words).spans == tuple(spans)
+
+
+@settings(max_examples=300, deadline=None)
+@given(examples(), st.sampled_from(TOKENIZERS), st.integers(0, 2**32))
+def test_drafts_change_no_answer(example, tokenizer, seed):
+    """A model that likes drafted tokens or not, read one by one or along drafts."""
+    np = pytest.importorskip("numpy")
+    from minisift.engines import Prompt, Running
+
+    def model(read):
+        return np.random.default_rng([seed, *read]).normal(size=len(tokenizer.pieces))
+
+    def complete(most):
+        language = Language(Vocabulary(tokenizer, LABELS), target_of(example))
+        running = Running(Prompt((), [0], language), context=1 << 20)
+        read = []
+        while not running.done:
+            read += running.pending
+            running.pending = []
+            draft = running.draft(most)
+            true = running.choose_along(
+                [model(read + draft[:count]) for count in range(len(draft) + 1)], draft
+            )
+            read += draft[:true]
+        assert (read + running.pending)[1:] == running.completion.tokens
+        return running.completion.tokens
+
+    assert complete(0) == complete(1) == complete(3) == complete(8)
 
 
 def test_words_without_tokens_are_never_begun():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -97,15 +97,16 @@ class Running:
         drafted: list[int] = self._answer.guess(count)
         return drafted
 
-    def choose_along(self, logits: Callable[[int], Any], draft: Sequence[int]) -> int:
+    def choose_along(self, logits: Iterable[Any], draft: Sequence[int]) -> int:
         """`choose`, and again as long as what is chosen is what was drafted.
 
-        logits: those after the last pending token and so many drafted ones. Returns how many tokens
-        of the draft came true: they are not pending.
+        logits: those of the last pending token, then of the drafted ones. Returns how many tokens of
+        the draft came true: they are not pending.
         """
         true = 0
+        following = list(logits)
         while True:
-            self.choose(logits(true))
+            self.choose(following[true])
             same = itertools.takewhile(
                 lambda pair: pair[0] == pair[1], zip(self.pending, draft[true:], strict=False)
             )

@@ -2,14 +2,14 @@
 
 llama.cpp gives new tokens the first free cells. So no cell is left free: those that hold no running
 text hold what is dead, and what a call is to fill is freed just before it. Thus each text's tokens
-lie in a row, from a multiple of 16 cells on. Attention adds up vectors of neighbouring cells;
-it then adds each text up alike, bit by bit, wherever it lies and whatever lies beside it. And there are
-few cells, since attention passes over all of them.
+lie in units of 16 cells, filled in order, each unit behind the one before. Attention adds up vectors of
+neighbouring cells; it then adds each text up alike, bit by bit, wherever its units lie and whatever lies
+between them. And there are few cells, since attention passes over all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,9 @@ import llama_cpp as llama
 PREFIX, PADDING = 0, 1
 """The sequences of the demonstrations, which all texts share, and of tokens that fill up calls."""
 _TEXTS = 2
-"""The first sequence of a text. After those of texts come those of what is dead, by the unit that it
-began in, then fillers: what lay in the cells before any text."""
+"""The first sequence of a text. After those of texts come those of what is dead, by how far its
+cells lie behind those of a text that has all units from the first on, then fillers: what lay in the
+cells before any text."""
 _UNIT = 16
 """Cells that are given at once: as many as the widest vectors hold numbers."""
 _PAGE = 256
@@ -38,10 +39,9 @@ def _up(count: int, multiple: int) -> int:
 
 @dataclass
 class _Place:
-    """Cells of a running text: of `size` cells from `first` on, it has filled `used`."""
+    """Units of cells of a running text, in order, and how many of its tokens are in them."""
 
-    first: int
-    size: int
+    units: list[int]
     used: int = 0
 
 
@@ -66,6 +66,7 @@ class Cells:
         self._units: list[bool] = []
         self._owners: list[int] = []
         self._origins: dict[int, int] = {}
+        self._coming: list[int] = []
         self.capacity = 0
 
     @staticmethod
@@ -88,6 +89,7 @@ class Cells:
         most = min(_up(self._first + _UNIT + _MOST, _PAGE), room)
         self.capacity = most - self._first - _UNIT if most >= self._least() else 0
         self._owners, self._units, self._origins, self._places = [], [], {}, {}
+        self._coming = []
 
     def lay(self, prefix: int) -> None:
         """Lay out the cells behind a prefix of so many tokens; no text may be running.
@@ -102,8 +104,8 @@ class Cells:
             for unit in range(_UNITS):
                 self._origins[self._first_dead + unit] = self._first + unit * _UNIT - prefix
             self._reach(self._least())
-            self._units[0] = False
-            self._places[PADDING] = _Place(self._first, _UNIT)
+            self._occupy([0], True)
+            self._places[PADDING] = _Place([0])
 
     def _least(self) -> int:
         return _up(self._first + _UNIT + _LEAST, _PAGE)
@@ -130,34 +132,45 @@ class Cells:
         None if there is no room for it at present."""
         if not self._free_texts:
             return None
-        place = _Place(self._prefix, self._context)
+        units = []
         if not self.is_open:
             wanted = max(1, _up(count, _UNIT) // _UNIT)
-            runs = range(len(self._units) - wanted + 1)
-            unit = next((u for u in runs if all(self._units[u : u + wanted])), None)
-            if unit is None:
+            free = [u for u, is_free in enumerate(self._units) if is_free]
+            units = free[:wanted]
+            # of two texts one will want another unit, or begin again; padding is no text
+            if len(free) < wanted + (len(self._places) - 1) // 2:
                 return None
-            self._units[unit : unit + wanted] = [False] * wanted
-            place = _Place(self._first + unit * _UNIT, wanted * _UNIT)
+            self._occupy(units, True)
         sequence = self._free_texts.pop(0)
-        self._places[sequence] = place
+        self._places[sequence] = _Place(units)
         llama.llama_memory_seq_cp(self._memory, PREFIX, sequence, -1, -1)
         return sequence
 
-    def order(self, sequence: int) -> int:
-        """A key by which the tokens of a call have to be in order; padding is the first."""
-        return self._places[sequence].first
+    def extend(self, sequence: int, count: int) -> list[int] | None:
+        """The cells of a text's next tokens, for the call that comes: its tokens have to be in the
+        order of their cells. None if the text outgrows its units and none behind them is free.
 
-    def extend(self, sequence: int, count: int) -> bool:
-        """Make room for a text's next tokens in the call that comes; False if it outgrows its
-        cells."""
+        Open cells are all alike: -1.
+        """
         place = self._places[sequence]
-        if place.used + count > place.size:
-            return False
+        end = place.used + count
+        cells = [-1] * count
         if not self.is_open:
-            self._vacate(place.first + place.used, place.first + place.used + count)
-        place.used += count
-        return True
+            while len(place.units) * _UNIT < end:
+                free = (u for u in range(place.units[-1] + 1, len(self._units)) if self._units[u])
+                if (unit := next(free, None)) is None:
+                    if self.grow():
+                        continue
+                    return None
+                self._occupy([unit], True)
+                place.units.append(unit)
+            cells = [
+                self._first + place.units[at // _UNIT] * _UNIT + at % _UNIT
+                for at in range(place.used, end)
+            ]
+            self._coming += cells
+        place.used = end
+        return cells
 
     def retract(self, sequence: int, count: int) -> None:
         """A text's last tokens are none of it, and dead."""
@@ -166,46 +179,57 @@ class Cells:
             self._bury(sequence, place, place.used - count)
             place.used -= count
 
-    def pad(self, count: int) -> list[int]:
-        """Make room for the padding of the call that comes, the first of its tokens; returns their
-        positions. That of the call before is dead."""
+    def pad(self, count: int) -> list[tuple[int, int]]:
+        """The cells and positions of the padding of the call that comes, whose other tokens all have
+        theirs; that of the call before is dead. Then all of them are free."""
         if self.is_open:
             self._remove(PADDING, -1, -1)
+            cells: Sequence[int] = [-1] * count
         else:
             self._bury(PADDING, place := self._places[PADDING])
             place.used = 0
-            self.extend(PADDING, count)
-        return list(range(self._prefix, self._prefix + count))
+            cells = self.extend(PADDING, count) or []
+            self._vacate()
+        return [(cell, self._prefix + at) for at, cell in enumerate(cells)]
 
     def leave(self, sequence: int) -> None:
         """A text has ended: what it filled is dead."""
         place = self._places.pop(sequence)
         self._bury(sequence, place)
         self._remove(sequence, -1, -1)
-        if not self.is_open:
-            unit, size = (place.first - self._first) // _UNIT, place.size // _UNIT
-            self._units[unit : unit + size] = [True] * size
+        self._occupy(place.units, False)
         self._free_texts.append(sequence)
+
+    def _occupy(self, units: list[int], by_text: bool) -> None:
+        for unit in units:
+            self._units[unit] = not by_text
 
     def _bury(self, sequence: int, place: _Place, kept: int = 0) -> None:
         """Let what a sequence holds behind so many tokens be dead; in open cells, free."""
-        begin = self._prefix + kept
-        if not self.is_open:
-            dead = self._first_dead + (place.first - self._first) // _UNIT
-            llama.llama_memory_seq_cp(self._memory, sequence, dead, begin, -1)
-            self._owners[place.first + kept : place.first + place.used] = [dead] * (
-                place.used - kept
-            )
-        self._remove(sequence, begin, -1)
+        for index, unit in enumerate(place.units):
+            begin, end = max(kept, index * _UNIT), min(place.used, (index + 1) * _UNIT)
+            if begin < end:
+                dead = self._first_dead + unit - index
+                first = self._first + (unit - index) * _UNIT
+                self._owners[first + begin : first + end] = [dead] * (end - begin)
+                begin, end = self._prefix + begin, self._prefix + end
+                llama.llama_memory_seq_cp(self._memory, sequence, dead, begin, end)
+        self._remove(sequence, self._prefix + kept, -1)
 
-    def _vacate(self, begin: int, end: int) -> None:
-        """Free cells that hold what is dead."""
-        while begin < end:
-            owner = self._owners[begin]
-            stop = next((c for c in range(begin, end) if self._owners[c] != owner), end)
+    def _vacate(self) -> None:
+        """Free the cells that the call that comes will fill, and that hold what is dead."""
+        cells = sorted(self._coming)
+        self._coming = []
+        while cells:
+            begin, owner = cells[0], self._owners[cells[0]]
+            count = 1
+            while cells[count : count + 1] == [begin + count]:
+                if self._owners[begin + count] != owner:
+                    break
+                count += 1
             origin = self._origins[owner]
-            self._remove(owner, begin - origin, stop - origin)
-            begin = stop
+            self._remove(owner, begin - origin, begin + count - origin)
+            del cells[:count]
 
     def _remove(self, sequence: int, begin: int, end: int) -> None:
         llama.llama_memory_seq_rm(self._memory, sequence, begin, end)

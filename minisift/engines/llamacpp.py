@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -340,47 +340,53 @@ class _Lane:
     def step(self, threads: int) -> None:
         """One call of the model: what is pending of each text, as far as the call goes."""
         llama.llama_set_n_threads(self.handle, threads, threads)
-        taken: dict[int, list[int]] = {}
-        room = self._call_size
+        call: list[tuple[int, int, int, int, bool]] = []  # cells, and what _decode takes
+        drafts: dict[int, list[int]] = {}
         for seat, text in list(self.running.items()):
-            count = min(room, len(text.pending))
-            if self._cells.extend(seat, count):
-                taken[seat] = text.take(count)
-                room -= count
-            else:
+            count = min(self._call_size - len(call), len(text.pending))
+            if (cells := self._cells.extend(seat, count)) is None:
                 self._cells.leave(seat)
                 del self.running[seat]
                 text.restart()
                 self._outgrown.append(text)
-        if not taken:
+            elif count:
+                tokens, at = text.take(count)
+                is_whole = not text.pending
+                call += (
+                    (cells[i], tokens[i], at + i, seat, is_whole and i == count - 1)
+                    for i in range(count)
+                )
+                if is_whole:
+                    drafts[seat] = []
+        if not call:
             return
-        spare = -(self._call_size - room) % self._multiple
-        drafts: dict[int, list[int]] = {}
-        for seat, text in self.running.items():
-            if taken[seat] and not text.pending:
-                draft = text.draft(spare)
-                drafts[seat] = draft if self._cells.extend(seat, len(draft)) else []
-                spare -= len(drafts[seat])
-        batch = [(0, position, PADDING, False) for position in self._cells.pad(spare)]
-        chosen_at = {}
-        for seat in sorted(taken, key=self._cells.order):
-            first = self.running[seat].position - len(taken[seat])
-            batch += [(token, first + i, seat, False) for i, token in enumerate(taken[seat])]
-            if seat in drafts:
-                batch[-1] = (*batch[-1][:3], True)
-                chosen_at[seat] = len(batch) - 1
-                first += len(taken[seat])
-                batch += [(token, first + i, seat, True) for i, token in enumerate(drafts[seat])]
-        self._decode(batch)
-        for seat, index in chosen_at.items():
-            text, draft = self.running[seat], drafts[seat]
-            true = text.choose_along(partial(self._logits, index), draft)
+        spare = -len(call) % self._multiple
+        for seat in drafts:
+            text = self.running[seat]
+            draft = text.draft(spare)
+            if draft and (cells := self._cells.extend(seat, len(draft))):
+                call += (
+                    (cells[i], token, text.position + i, seat, True)
+                    for i, token in enumerate(draft)
+                )
+                drafts[seat] = draft
+                spare -= len(draft)
+        call += ((cell, 0, at, PADDING, False) for cell, at in self._cells.pad(spare))
+        call.sort(key=itemgetter(0))
+        self._decode([token[1:] for token in call])
+        wanted: dict[int, list[int]] = {seat: [] for seat in drafts}
+        for index, (_, _, _, seat, wants_logits) in enumerate(call):
+            if wants_logits:
+                wanted[seat].append(index)
+        for seat, draft in drafts.items():
+            text = self.running[seat]
+            true = text.choose_along(map(self._logits, wanted[seat]), draft)
             text.position += true
             self._cells.retract(seat, len(draft) - true)
 
-    def _logits(self, index: int, behind: int) -> Any:
-        """Those of a token of the last call, so many behind an index."""
-        pointer = llama.llama_get_logits_ith(self.handle, index + behind)
+    def _logits(self, index: int) -> Any:
+        """Those of a token of the last call."""
+        pointer = llama.llama_get_logits_ith(self.handle, index)
         return np.ctypeslib.as_array(pointer, (self._vocabulary,))
 
     def ended(self) -> list[_Sequence]:
@@ -490,15 +496,15 @@ class _Sequence(Running):
         self.prefix = prompt.prefix
         self.position = len(prompt.prefix)
         self.most = len(prompt.ids) + prompt.language.longest_answer()
-        self.cells = min(self.most, len(prompt.ids) * 3 // 2 + 16)
-        """How many it is given: more than most texts need; when it outgrows them, it begins again
+        self.cells = min(self.most, len(prompt.ids) * 5 // 4 + 4)
+        """How many it is given to begin with. When it needs more and there are none, it begins again
         with twice as many."""
 
-    def take(self, count: int) -> list[int]:
-        """The next pending tokens for the model to read; moves `position` past them."""
+    def take(self, count: int) -> tuple[list[int], int]:
+        """The next pending tokens for the model to read, and their position; moves past them."""
         tokens, self.pending = self.pending[:count], self.pending[count:]
         self.position += count
-        return tokens
+        return tokens, self.position - count
 
     def restart(self) -> None:
         """Have everything read again, the answer so far included, into more cells."""

@@ -37,6 +37,11 @@ from minisift import response
 from minisift.gbnf import gbnf
 
 SYSTEMS = ("naive", "single", "batched", "torch", "server")
+_SERVER = (
+    "import runpy; from minisift.engines.backend import start; start();"
+    "runpy.run_module('llama_cpp.server', run_name='__main__')"
+)
+"""llama-cpp-python's server; `start` keeps llama.cpp from what would end its process."""
 _LONGEST = 400
 """Tokens of an answer, at most, for the systems that need to be told."""
 
@@ -203,7 +208,7 @@ def server(path: Path) -> Any:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(path), "--n_ctx", "4096"]
+    command = [sys.executable, "-c", _SERVER, "--model", str(path), "--n_ctx", "4096"]
     process = subprocess.Popen(
         [*command, "--port", str(port), "--n_threads", str(os.cpu_count())],
         stdout=subprocess.DEVNULL,

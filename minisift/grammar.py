@@ -33,7 +33,9 @@ class Vocabulary:
     def __init__(self, tokenizer: Tokenizer, names: Mapping[str, str]) -> None:
         self.pieces = tokenizer.pieces
         self._encode = tokenizer.encode
-        self._ids = {p: i for i, p in reversed(list(enumerate(tokenizer.pieces))) if p}
+        count = len(tokenizer.pieces)  # of equal pieces the first token's
+        self._ids = dict(zip(reversed(tokenizer.pieces), range(count - 1, -1, -1), strict=True))
+        self._ids.pop(b"", None)
         self._longest = {piece[:2]: len(piece) for piece in sorted(self._ids, key=len)}
         self.end = tuple(self._encode(END))
         self.labels = [tuple(self._encode(label_part(name))) for name in names.values()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import shutil
@@ -148,10 +147,12 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of the libraries that shape a labeler."""
+    from importlib import metadata  # ten milliseconds that loading a labeler does without
+
     found = {}
     for name in ("minisift", "torch", "transformers", "peft", "bitsandbytes", "llama-cpp-python"):
         try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
             continue
     return found

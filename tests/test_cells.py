@@ -119,11 +119,11 @@ def quantized(fitted, folder):
 def test_texts_that_outgrow_their_cells_or_run_alone_get_the_same_answers(
     quantized, dev, monkeypatch
 ):
-    from minisift.engines.llamacpp import _Sequence
+    from minisift.engines.lane import Text
 
     labeler = minisift.load(quantized)
     expected = [labeler.predict(example) for example in dev]
-    init, restart = _Sequence.__init__, _Sequence.restart
+    init, restart = Text.__init__, Text.restart
     restarted = []
 
     def scarce(self, *args):
@@ -135,8 +135,8 @@ def test_texts_that_outgrow_their_cells_or_run_alone_get_the_same_answers(
         restarted.append(self.number)
         restart(self)
 
-    monkeypatch.setattr(_Sequence, "__init__", scarce)
-    monkeypatch.setattr(_Sequence, "restart", noted)
+    monkeypatch.setattr(Text, "__init__", scarce)
+    monkeypatch.setattr(Text, "restart", noted)
     assert labeler.predict(dev) == expected
     assert restarted
 

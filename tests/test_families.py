@@ -12,7 +12,7 @@ import torch
 import transformers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from minisift.engines.llamacpp import load_tokenizer
+from minisift.engines.backend import load_tokenizer
 from minisift.export.convert import Converter
 from minisift.export.verify import llama_logits
 from minisift.models import resolve

@@ -73,11 +73,11 @@ HOSTILE = [
 def test_both_tokenizers_give_the_same_ids(model, shared_data):
     pytest.importorskip("transformers")
     from minisift import models
-    from minisift.engines import llamacpp
+    from minisift.engines import backend
     from minisift.tokenizer import load_tokenizer
 
     source = models.resolve(model)
-    ours, theirs = load_tokenizer(source.weights), llamacpp.load_tokenizer(source.gguf)
+    ours, theirs = load_tokenizer(source.weights), backend.load_tokenizer(source.gguf)
     assert ours.bos == theirs.bos
     assert ours.pieces == theirs.pieces
     sentences = [Example(text) for text in HOSTILE]

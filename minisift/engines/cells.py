@@ -74,6 +74,11 @@ class Cells:
         """How many sequences the context has to have."""
         return _TEXTS + texts + _UNITS + _FILLERS
 
+    @staticmethod
+    def context(prefix: int) -> int:
+        """How many tokens the context has to have for as many cells as there may be."""
+        return _up(_up(prefix, _UNIT) + _UNIT + _MOST, _PAGE) + max(prefix, FILL)
+
     @property
     def is_open(self) -> bool:
         return not self._owners

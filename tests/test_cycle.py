@@ -12,7 +12,9 @@ import pytest
 import minisift
 from minisift.data import Example
 from minisift.description import DescriptionError
-from minisift.response import parse, render
+from minisift.engines import Prompt
+from minisift.grammar import Language
+from minisift.response import parse, render, target_of
 
 pytest.importorskip("torch")
 
@@ -37,6 +39,12 @@ def ranges(spans):
     return [(span.start, span.end, span.label) for span in spans]
 
 
+def completed(labeler, example):
+    language = Language(labeler._vocabulary, target_of(example))
+    prompt = Prompt(labeler.prefix, labeler.renderer.text(example), language)
+    return next(labeler.engine.complete([prompt]))
+
+
 def test_training_teaches(fitted, dev):
     made = fitted.description.made
     assert made["prompts"] == 40
@@ -58,7 +66,14 @@ def test_the_folder_describes_itself(fitted, dev, folder):
 def test_the_file_answers_as_the_adapter(exported, dev, fitted):
     report, labeler = exported
     assert report["texts"] == len(dev)
-    assert report["same_spans"] >= len(dev) - 1
+    assert report["same_spans"] >= 0.8 * len(dev)
+    for example in dev:
+        ours, theirs = completed(labeler, example), completed(fitted, example)
+        pairs = enumerate(zip(ours.tokens, theirs.tokens, strict=False))
+        differs = next((at for at, (a, b) in pairs if a != b), None)
+        if differs is not None:  # only where the runner-up was as good but for rounding
+            for choice in (ours.choices[differs], theirs.choices[differs]):
+                assert sorted(choice)[-2] > -report["logit_difference"]
     agreeing = sum(
         ranges(a) == ranges(b)
         for a, b in zip(labeler.predict(dev), fitted.predict(dev), strict=True)

@@ -171,16 +171,17 @@ def test_fit_calibrates_on_its_dev_set(fitted, folder):
     assert content["temperature"] == fitted.description.temperature != 1.0
 
 
-def test_the_state_of_the_demonstrations_is_kept(folder, exported, dev, tmp_path, monkeypatch):
+def test_demonstrations_and_pieces_are_kept(folder, exported, dev, tmp_path, monkeypatch):
     monkeypatch.setenv("MINISIFT_CACHE", str(tmp_path))
     answers = []
     for damage in (False, False, True, False):
         labeler = minisift.load(folder / "notes.gguf")
         answers.append(labeler.predict(dev[:4]))
         labeler.close()
-        (kept,) = tmp_path.glob("prefixes/*.state")
-        if damage:
-            kept.write_bytes(kept.read_bytes()[:-9] + b"not so us")
+        kept = sorted(tmp_path.glob("*/*.state"))
+        assert [file.parent.name for file in kept] == ["pieces", "prefixes"]
+        for file in kept if damage else ():
+            file.write_bytes(file.read_bytes()[:-9] + b"not so us")
     assert answers == [answers[0]] * 4
 
 

@@ -94,7 +94,7 @@ def _pieces(vocab: Any) -> Iterator[bytes]:
 
 def kept_pieces(path: Path) -> list[bytes] | None:
     """What each token of a model's file spells, as `keep_pieces` kept it in the user's cache."""
-    kept = states.load(_pieces_key(path)) if path.is_file() else None
+    kept = states.load("pieces", _pieces_key(path)) if path.is_file() else None
     if kept is None:
         return None
     ends = np.frombuffer(kept, np.uint32, int.from_bytes(kept[:4], "little"), 4).tolist()
@@ -106,12 +106,14 @@ def keep_pieces(path: Path, pieces: Sequence[bytes]) -> None:
     """Asking for a hundred thousand pieces takes longer than to load a small model."""
     ends = np.cumsum([len(piece) for piece in pieces], dtype=np.uint32)
     states.save(
-        _pieces_key(path), len(ends).to_bytes(4, "little") + ends.tobytes() + b"".join(pieces)
+        "pieces",
+        _pieces_key(path),
+        len(ends).to_bytes(4, "little") + ends.tobytes() + b"".join(pieces),
     )
 
 
 def _pieces_key(path: Path) -> bytes:
-    return states.key([path], [], ["pieces", llama.__version__])
+    return states.key([path], [], [llama.__version__])
 
 
 def _tokenizer(vocab: Any, pieces: list[bytes] | None = None) -> Tokenizer:

@@ -203,14 +203,14 @@ class Lane:
         key = states.key(
             self._model.files, prefix, [llama.__version__, self._model.gpu_layers, _CALL]
         )
-        kept = states.load(key)
+        kept = states.load("prefixes", key)
         state = (ctypes.c_uint8 * len(kept)).from_buffer(kept) if kept else None
         if state is None or not self._restore(state, PREFIX):
             llama.llama_memory_clear(self._memory, False)
             for at in range(0, len(prefix), _BATCH):
                 self._read(prefix[at : at + _BATCH], PREFIX, at)
             state = self._state(PREFIX)
-            states.save(key, memoryview(state).cast("B"))
+            states.save("prefixes", key, memoryview(state).cast("B"))
         self._prefix = prefix
         if not self._on_gpu:
             self._filling = state if len(prefix) >= FILL else None

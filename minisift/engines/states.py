@@ -19,8 +19,8 @@ from minisift.files import cache_folder, whole
 
 logger = logging.getLogger(__name__)
 
-_KEPT = 32
-"""States that are kept, the latest used."""
+_KEPT = 16
+"""States of a kind that are kept, the latest used."""
 _CHECKSUM = 4
 """Bytes of a CRC-32, which takes a quarter of a digest's time."""
 
@@ -33,9 +33,9 @@ def key(files: Sequence[Path], prefix: Sequence[int], settings: Sequence[Any]) -
     return json.dumps(identity).encode()
 
 
-def load(key: bytes) -> memoryview | None:
+def load(kind: str, key: bytes) -> memoryview | None:
     """The state of a key, in memory that may be written to, or None."""
-    path = _path(key)
+    path = _path(kind, key)
     try:
         with path.open("rb") as file:
             content = memoryview(bytearray(path.stat().st_size))
@@ -53,9 +53,9 @@ def load(key: bytes) -> memoryview | None:
     return state
 
 
-def save(key: bytes, state: Any) -> None:
+def save(kind: str, key: bytes, state: Any) -> None:
     """Keep a state; where that is impossible (a full or read-only disk), say so in the log."""
-    path = _path(key)
+    path = _path(kind, key)
     try:
         with whole(path) as draft, draft.open("wb") as file:
             file.write(_checksum(key, state))
@@ -67,8 +67,8 @@ def save(key: bytes, state: Any) -> None:
         logger.info("The demonstrations' state is not kept: %s.", error)
 
 
-def _path(key: bytes) -> Path:
-    return cache_folder() / "prefixes" / f"{hashlib.blake2b(key, digest_size=12).hexdigest()}.state"
+def _path(kind: str, key: bytes) -> Path:
+    return cache_folder() / kind / f"{hashlib.blake2b(key, digest_size=12).hexdigest()}.state"
 
 
 def _checksum(key: bytes, state: Any) -> bytes:

@@ -70,7 +70,7 @@ class LlamaCppEngine:
 
     def metadata(self, key: str) -> str | None:
         """A string that the adapter's file holds under a key, or the model's if there is none."""
-        return self._opened.metadata(key)
+        return self._opened().metadata(key)
 
     def close(self) -> None:
         """Free what llama.cpp holds; the engine cannot be used afterwards."""
@@ -80,15 +80,15 @@ class LlamaCppEngine:
             self._model.free()
         self._model = None
 
-    @property
     def _opened(self) -> Model:
+        """The model, unless it is closed."""
         if not self._model:
             raise RuntimeError("this labeler is closed; fix: load it again")
         return self._model
 
     def _lane(self) -> Lane:
         texts = -(-self._sequences // self._most_lanes)
-        return Lane(self._opened, self.context, texts, self._threads)
+        return Lane(self._opened(), self.context, texts, self._threads)
 
     def complete(
         self, prompts: Iterable[Prompt], at_once: int | None = None
@@ -109,7 +109,7 @@ class LlamaCppEngine:
         pool = ThreadPoolExecutor(count)
         try:
             while True:
-                assert self._opened
+                self._opened()
                 stepping = list(self._steps.values())
                 for number in range(count):
                     if number == len(self._lanes) and feed.peek(number):

@@ -154,8 +154,9 @@ class Model:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file; fix: give the path of a GGUF file")
         params = llama.llama_model_default_params()
-        has_gpu = llama.llama_supports_gpu_offload()
-        params.n_gpu_layers = (999 if has_gpu else 0) if n_gpu_layers == "auto" else n_gpu_layers
+        if n_gpu_layers == "auto" or n_gpu_layers < 0:  # llama.cpp's own word for all
+            n_gpu_layers = 999 if llama.llama_supports_gpu_offload() else 0
+        params.n_gpu_layers = n_gpu_layers
         self.gpu_layers = params.n_gpu_layers
         self._handle = llama.llama_model_load_from_file(os.fsencode(path), params)
         if not self._handle:
@@ -214,6 +215,7 @@ class Model:
             adapters = (llama.llama_adapter_lora_p_ctypes * 1)(self._adapter)
             scales = (ctypes.c_float * 1)(1.0)
             if result := llama.llama_set_adapters_lora(handle, adapters, 1, scales):
+                self.drop(handle)
                 raise RuntimeError(f"llama.cpp cannot apply {self.files[-1]} (code {result})")
         return handle
 

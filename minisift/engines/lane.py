@@ -51,6 +51,7 @@ class Lane:
         self._call_size, self._multiple = (_BATCH, 1) if self._on_gpu else (_CALL, _multiple())
         self._prefix: tuple[int, ...] | None = None
         self._filling: Any = None
+        self._fill_size = FILL
         self._batch = _Batch(_BATCH)
         self._params = params = llama.llama_context_default_params()
         params.n_batch = _BATCH
@@ -69,11 +70,12 @@ class Lane:
         if self._handle:
             self._model.drop(self._handle)
         self._handle = self._prefix = None
-        self._size = size
+        self._size = 0  # should there be no memory for it, the next text tries again
         self._params.n_ctx = size + _MULTIPLE
         self._handle = self._model.context(self._params)
         self._memory = llama.llama_get_memory(self._handle)
         self._cells = Cells(self._memory, size, self._texts, self._fill)
+        self._size = size
 
     @property
     def busy(self) -> bool:
@@ -179,6 +181,10 @@ class Lane:
             self._cells.leave(seat)
         return [self.running.pop(seat) for seat in done]
 
+    def distrust(self) -> None:
+        """Something went wrong half-way: the next text has all laid out anew."""
+        self._prefix = None
+
     def clear(self) -> None:
         """Forget all texts, done or not."""
         for seat in self.running:
@@ -211,12 +217,13 @@ class Lane:
                 self._read(prefix[at : at + _BATCH], PREFIX, at)
             state = self._state(PREFIX)
             states.save("prefixes", key, memoryview(state).cast("B"))
-        self._prefix = prefix
+        self._fill_size = max(FILL, len(prefix))
         if not self._on_gpu:
             self._filling = state if len(prefix) >= FILL else None
             self._cells.lay(len(prefix))
         else:
             self._cells.open(len(prefix))
+        self._prefix = prefix
 
     def _fill(self, sequence: int) -> int:
         if self._filling is None:
@@ -224,7 +231,7 @@ class Lane:
             self._filling = self._state(sequence)
         elif not self._restore(self._filling, sequence):
             raise RuntimeError("llama.cpp cannot fill its cache; fix: a larger context")
-        return max(FILL, len(self._prefix or ()))
+        return self._fill_size
 
     def _read(self, tokens: Sequence[int], sequence: int, position: int) -> None:
         self._decode([(t, position + i, sequence, False) for i, t in enumerate(tokens)])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Literal
 
+import llama_cpp as llama
+
 from minisift.engines import Completion, Prompt
 from minisift.engines.backend import Model, kept_pieces
+from minisift.engines.cells import Cells
 from minisift.engines.lane import Lane, Text
 from minisift.engines.machine import cores
 
@@ -22,7 +26,8 @@ _SMALL = 1 << 30
 
 
 class LlamaCppEngine:
-    """A GGUF model under llama.cpp. `close` frees it. Raises ValueError, MemoryError.
+    """A GGUF model under llama.cpp. `close` frees it. Raises ValueError; `complete` MemoryError, where
+    there is none for a context.
 
     Small models run in two lanes on a CPU, each with texts and half of the cores of its own: work
     that is cut among all cores leaves them waiting for each other.
@@ -54,12 +59,19 @@ class LlamaCppEngine:
             )
             pieces = kept_pieces(Path(path))
             self._model = model = loading.result()
+        weakref.finalize(self, model.free)  # not when the collector gets round to it
         self.files = model.files
         self.context = context or min(_CONTEXT, model.longest_input)
         self._threads = threads or cores()
         self._sequences = sequences
         is_small = not model.gpu_layers and model.size < _SMALL
         self._most_lanes = min(_LANES, self._threads, sequences) if is_small else 1
+        self._texts = -(-sequences // self._most_lanes)
+        most = llama.llama_max_parallel_sequences() - Cells.sequences(0)
+        if self._texts > most:
+            raise ValueError(
+                f"sequences={sequences}; fix: {most * self._most_lanes} or fewer for this model"
+            )
         pool = ThreadPoolExecutor(1)
         self._first = pool.submit(self._lane)  # is waited for where it is needed
         pool.shutdown(wait=False)
@@ -87,8 +99,7 @@ class LlamaCppEngine:
         return self._model
 
     def _lane(self) -> Lane:
-        texts = -(-self._sequences // self._most_lanes)
-        return Lane(self._opened(), self.context, texts, self._threads)
+        return Lane(self._opened(), self.context, self._texts, self._threads)
 
     def complete(
         self, prompts: Iterable[Prompt], at_once: int | None = None
@@ -134,6 +145,10 @@ class LlamaCppEngine:
                     given += 1
                 if not stepped:
                     return
+        except (Exception, KeyboardInterrupt):
+            for lane in self._lanes:
+                lane.distrust()
+            raise
         finally:
             pool.shutdown()
             self._steps.clear()

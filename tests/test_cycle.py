@@ -8,13 +8,12 @@ import subprocess
 import sys
 
 import pytest
+from near_ties import completed
 
 import minisift
 from minisift.data import Example
 from minisift.description import DescriptionError
-from minisift.engines import Prompt
-from minisift.grammar import Language
-from minisift.response import parse, render, target_of
+from minisift.response import parse, render
 
 pytest.importorskip("torch")
 
@@ -37,12 +36,6 @@ HOSTILE = [
 
 def ranges(spans):
     return [(span.start, span.end, span.label) for span in spans]
-
-
-def completed(labeler, example):
-    language = Language(labeler._vocabulary, target_of(example))
-    prompt = Prompt(labeler.prefix, labeler.renderer.text(example), language)
-    return next(labeler.engine.complete([prompt]))
 
 
 def test_training_teaches(fitted, dev):

@@ -171,6 +171,7 @@ def test_the_best_adapter_is_kept_and_training_ends_early():
 
 
 def test_ctrl_c_ends_after_the_step_and_the_checkpoint_continues(tmp_path):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
     batch, chosen = random_rows(20), Settings(learning_rate=1e-2, quantize=None, evaluations=5)
     whole, halted, resumed = tiny(), tiny(), tiny()
     options = {"checkpoint": tmp_path / "run.checkpoint"}

@@ -1,6 +1,7 @@
 """Where texts lie in llama.cpp's cache, and that it changes no answer."""
 
 import random
+import signal
 
 import pytest
 
@@ -154,3 +155,38 @@ def test_without_demonstrations_and_in_a_scarce_context(quantized, dev):
     expected = bare.prompted(minisift.load(quantized).description.demonstrations).predict(dev[:6])
     for context in (400, 1000):
         assert minisift.load(quantized, context=context).predict(dev[:6]) == expected
+
+
+def test_a_context_grows_for_a_long_text_between_short_ones(quantized, dev):
+    labeler = minisift.load(quantized)
+    expected = labeler.predict(dev[:8])
+    long = minisift.Example(" ".join(example.text for example in dev * 4)[:6000])
+    found = labeler.predict([*dev[:4], long, *dev[4:8]], on_long="error")
+    assert found[:4] + found[5:] == expected
+    assert found[4] == labeler.predict(long, on_long="error")
+    assert labeler.predict(dev[:8]) == expected
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers on this system")
+def test_an_interrupt_at_any_moment_changes_no_later_answer(quantized, dev):
+    labeler = minisift.load(quantized)
+    expected = labeler.predict(dev)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    interrupted = 0
+    try:
+        for tenth in range(8):
+            signal.setitimer(signal.ITIMER_REAL, 0.03 + 0.1 * tenth)
+            try:
+                labeler.predict(dev * 4)
+            except KeyboardInterrupt:
+                interrupted += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert labeler.predict(dev) == expected
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted
+
+
+def test_more_texts_than_llama_cpp_has_sequences_for_are_an_error(quantized):
+    with pytest.raises(ValueError, match=r"sequences=5000; fix: \d+ or fewer"):
+        minisift.load(quantized, sequences=5000)

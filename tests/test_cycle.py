@@ -59,7 +59,7 @@ def test_the_folder_describes_itself(fitted, dev, folder):
 def test_the_file_answers_as_the_adapter(exported, dev, fitted):
     report, labeler = exported
     assert report["texts"] == len(dev)
-    assert report["same_spans"] >= 0.8 * len(dev)
+    assert report["same_spans"] >= len(dev) - 2
     for example in dev:
         ours, theirs = completed(labeler, example), completed(fitted, example)
         pairs = enumerate(zip(ours.tokens, theirs.tokens, strict=False))

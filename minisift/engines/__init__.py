@@ -97,16 +97,15 @@ class Running:
         drafted: list[int] = self._answer.guess(count)
         return drafted
 
-    def choose_along(self, logits: Iterable[Any], draft: Sequence[int]) -> int:
+    def choose_along(self, logits: Sequence[Any], draft: Sequence[int]) -> int:
         """`choose`, and again as long as what is chosen is what was drafted.
 
         logits: those of the last pending token, then of the drafted ones. Returns how many tokens of
         the draft came true: they are not pending.
         """
         true = 0
-        following = list(logits)
         while True:
-            self.choose(following[true])
+            self.choose(logits[true])
             same = itertools.takewhile(
                 lambda pair: pair[0] == pair[1], zip(self.pending, draft[true:], strict=False)
             )

@@ -93,17 +93,17 @@ def _pieces(vocab: Any) -> Iterator[bytes]:
 
 
 def kept_pieces(path: Path) -> list[bytes] | None:
-    """What each token of a model's file spells, as `keep_pieces` kept it in the user's cache."""
+    """What each token of a model's file spells, as `_keep_pieces` kept it in the user's cache."""
     kept = states.load("pieces", _pieces_key(path)) if path.is_file() else None
     if kept is None:
         return None
     ends = np.frombuffer(kept, np.uint32, int.from_bytes(kept[:4], "little"), 4).tolist()
     raw = bytes(kept[4 + 4 * len(ends) :])
-    return [raw[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    return [raw[begin:end] for begin, end in itertools.pairwise([0, *ends])]
 
 
-def keep_pieces(path: Path, pieces: Sequence[bytes]) -> None:
-    """Asking for a hundred thousand pieces takes longer than to load a small model."""
+def _keep_pieces(path: Path, pieces: Sequence[bytes]) -> None:
+    """For the next process: asking for a hundred thousand pieces takes longer than to load a small model."""
     ends = np.cumsum([len(piece) for piece in pieces], dtype=np.uint32)
     states.save(
         "pieces",
@@ -187,7 +187,7 @@ class Model:
         """The model's tokenizer; pieces: what its tokens spell, if that is known."""
         made = _tokenizer(llama.llama_model_get_vocab(self._handle), pieces)
         if pieces is None:
-            keep_pieces(self.files[0], made.pieces)
+            _keep_pieces(self.files[0], made.pieces)
         return made
 
     def metadata(self, key: str) -> str | None:

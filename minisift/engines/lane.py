@@ -165,7 +165,7 @@ class Lane:
                 wanted[seat].append(index)
         for seat, draft in drafts.items():
             text = self.running[seat]
-            true = text.choose_along(map(self._logits, wanted[seat]), draft)
+            true = text.choose_along([self._logits(at) for at in wanted[seat]], draft)
             text.position += true
             self._cells.retract(seat, len(draft) - true)
 

@@ -7,15 +7,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minisift.card import CURVE
 from minisift.description import FILE, KEY, Description, DescriptionError
 from minisift.files import whole
-from minisift.labeler import Labeler
+
+if TYPE_CHECKING:
+    from minisift.labeler import Labeler
 
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
@@ -38,7 +41,12 @@ def load(path: str | os.PathLike[str], **options: Any) -> Labeler:
 def _load_gguf(path: Path, **options: Any) -> Labeler:
     from minisift.engines.llamacpp import LlamaCppEngine
 
-    engine = LlamaCppEngine(path, **options)
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(LlamaCppEngine, path, **options)
+        # imports numpy, which takes half as long as llama.cpp takes to load a small model
+        from minisift.labeler import Labeler
+
+        engine = loading.result()
     text = engine.metadata(KEY)
     if text is None:
         raise DescriptionError(
@@ -58,6 +66,7 @@ def _load_folder(folder: Path, base: str | None = None, **options: Any) -> Label
     )
     from minisift import models
     from minisift.engines.transformers import TransformersEngine
+    from minisift.labeler import Labeler
     from minisift.tokenizer import load_tokenizer
 
     made_on = description.base

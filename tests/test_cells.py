@@ -50,8 +50,8 @@ def test_each_text_lies_in_units_of_16_cells_in_order(prefix, monkeypatch):
     monkeypatch.setattr(module.llama, "llama_memory_seq_rm", Memory.remove)
     monkeypatch.setattr(module.llama, "llama_memory_seq_cp", Memory.copy)
 
-    def fill(sequence):
-        count = max(FILL, prefix)
+    def fill(sequence, count):
+        count = count or max(FILL, prefix)
         for position in range(count):
             memory.put(sequence, position)
         return count
@@ -105,8 +105,10 @@ def test_each_text_lies_in_units_of_16_cells_in_order(prefix, monkeypatch):
 
 def test_a_scarce_context_stays_open(monkeypatch):
     monkeypatch.setattr(module.llama, "llama_memory_seq_rm", Memory.remove)
-    cells = Cells(Memory(512), 512, 4, lambda _: 0)
+    filled = []
+    cells = Cells(Memory(512), 512, 4, lambda _, count: filled.append(count))
     cells.lay(300)
+    assert filled == [4]  # a text begins where a unit would, or vectors would add it up otherwise
     assert cells.is_open
     assert cells.capacity == 0
 
@@ -190,3 +192,11 @@ def test_an_interrupt_at_any_moment_changes_no_later_answer(quantized, dev):
 def test_more_texts_than_llama_cpp_has_sequences_for_are_an_error(quantized):
     with pytest.raises(ValueError, match=r"sequences=5000; fix: \d+ or fewer"):
         minisift.load(quantized, sequences=5000)
+
+
+def test_the_log_is_there_for_who_wants_it(quantized, caplog):
+    minisift.load(quantized).close()
+    assert not caplog.records
+    with caplog.at_level("DEBUG", logger="minisift.engines.backend"):
+        minisift.load(quantized).close()
+    assert any("general.architecture" in record.message for record in caplog.records)

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 HEAVY = ("torch", "transformers", "llama_cpp", "numpy", "datasets", "peft")
 
 
@@ -39,3 +41,19 @@ def test_public_names_are_all_there():
 
     assert all(hasattr(minisift, name) for name in minisift.__all__)
     assert set(minisift.__all__) <= set(dir(minisift))
+
+
+@pytest.mark.parametrize(
+    "order",
+    [("minisift.engines.bindings", "llama_cpp"), ("llama_cpp", "minisift.engines.bindings")],
+)
+def test_llama_cpp_is_one_module_for_all(order):
+    """Its declarations are imported without the package, which stays whole for whoever wants it."""
+    code = (
+        f"import sys, {order[0]}; print('numpy' in sys.modules); import {order[1]}, llama_cpp;"
+        "from minisift.engines.bindings import llama;"
+        "print(llama_cpp.llama_cpp is llama, callable(llama_cpp.Llama), llama_cpp.__version__ > '0')"
+    )
+    light, same = run(code).splitlines()
+    assert light == str(order[0] == "llama_cpp")
+    assert same == "True True True"

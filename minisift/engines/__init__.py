@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from minisift.grammar import Vocabulary
-from minisift.prompts import Tokenizer
+if TYPE_CHECKING:
+    from minisift.grammar import Vocabulary
+    from minisift.prompts import Tokenizer
 
 
 class Language(Protocol):

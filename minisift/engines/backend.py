@@ -8,16 +8,17 @@ import logging
 import os
 import sys
 import weakref
+from array import array
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
-
-import llama_cpp as llama
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from minisift.engines import states
-from minisift.prompts import Tokenizer
+from minisift.engines.bindings import LIBRARY, llama
+
+if TYPE_CHECKING:
+    from minisift.prompts import Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -27,22 +28,28 @@ _PIECE, _PIECES = 1024, 4096
 """Bytes that a token may spell, and tokens that are asked for at once."""
 
 
+@llama.llama_log_callback
+def _log(level: int, text: bytes, _: Any) -> None:
+    logger.debug(text.decode(errors="replace").rstrip())
+
+
+_SILENCE = ctypes.cast(llama._lib.llama_max_devices, llama.llama_log_callback)
+"""A function of C that does nothing with what it is given: a model's two thousand lines would each
+wait for other threads' Python."""
+
+
+def start() -> None:
+    """Make llama.cpp ready, and send its log to this module's logger if that is set to DEBUG."""
+    listens = logger.isEnabledFor(logging.DEBUG)
+    llama.llama_log_set(_log if listens else _SILENCE, ctypes.c_void_p(0))
+    _initialize()
+
+
 @cache
-def start() -> Any:
-    """Make llama.cpp ready and send its log to this module's logger. Again, it does nothing.
-
-    Returns llama.cpp's callback, which has to stay referenced.
-    """
-
-    @llama.llama_log_callback
-    def log(level: int, text: bytes, _: Any) -> None:
-        logger.debug(text.decode(errors="replace").rstrip())
-
-    llama.llama_log_set(log, ctypes.c_void_p(0))
+def _initialize() -> None:
     llama.llama_backend_init()
     if sys.platform == "linux" and b"AMX_INT8 = 1" in llama.llama_print_system_info():
         without_amx()
-    return log
 
 
 def without_amx() -> None:
@@ -97,27 +104,27 @@ def kept_pieces(path: Path) -> list[bytes] | None:
     kept = states.load("pieces", _pieces_key(path)) if path.is_file() else None
     if kept is None:
         return None
-    ends = np.frombuffer(kept, np.uint32, int.from_bytes(kept[:4], "little"), 4).tolist()
-    raw = bytes(kept[4 + 4 * len(ends) :])
+    ends = array("I")
+    first = ends.itemsize * (1 + int.from_bytes(kept[:4], sys.byteorder))
+    ends.frombytes(kept[ends.itemsize : first])
+    raw = bytes(kept[first:])
     return [raw[begin:end] for begin, end in itertools.pairwise([0, *ends])]
 
 
 def _keep_pieces(path: Path, pieces: Sequence[bytes]) -> None:
     """For the next process: asking for a hundred thousand pieces takes longer than to load a small model."""
-    ends = np.cumsum([len(piece) for piece in pieces], dtype=np.uint32)
-    states.save(
-        "pieces",
-        _pieces_key(path),
-        len(ends).to_bytes(4, "little") + ends.tobytes() + b"".join(pieces),
-    )
+    ends = array("I", itertools.accumulate(map(len, pieces)))
+    numbers = array("I", [len(ends), *ends])
+    states.save("pieces", _pieces_key(path), numbers.tobytes() + b"".join(pieces))
 
 
 def _pieces_key(path: Path) -> bytes:
-    return states.key([path], [], [llama.__version__])
+    return states.key([path, LIBRARY], [], [])
 
 
 def _tokenizer(vocab: Any, pieces: list[bytes] | None = None) -> Tokenizer:
     """A GGUF model's tokenizer as the renderer wants it."""
+    from minisift.prompts import Tokenizer
 
     def tokenize(text: str, control: bool) -> list[int]:
         raw = text.encode()

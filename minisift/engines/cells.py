@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import llama_cpp as llama
+from minisift.engines.bindings import llama
 
 PREFIX, PADDING = 0, 1
 """The sequences of the demonstrations, which all texts share, and of tokens that fill up calls."""
@@ -21,16 +21,16 @@ _TEXTS = 2
 """The first sequence of a text. After those of texts come those of what is dead, by how far its
 cells lie behind those of a text that has all units from the first on, then fillers: what lay in the
 cells before any text."""
-_UNIT = 16
+UNIT = 16
 """Cells that are given at once: as many as the widest vectors hold numbers."""
 _PAGE = 256
 """llama.cpp attends to a multiple of so many cells."""
 _LEAST, _MOST = 128, 384
 """Cells for texts to begin with, and after growing, or as many more as fill the page."""
-_UNITS = (_UNIT + _MOST + _PAGE) // _UNIT
+_UNITS = (UNIT + _MOST + _PAGE) // UNIT
 FILL = 64
 """Cells that a filler takes, at least."""
-_FILLERS = _UNITS * _UNIT // FILL + 4
+_FILLERS = _UNITS * UNIT // FILL + 4
 
 
 def _up(count: int, multiple: int) -> int:
@@ -51,10 +51,17 @@ class Cells:
     They are laid out by `lay`, for texts that need up to `capacity` cells; or `open`, when texts
     get what is free as llama.cpp gives it.
 
-    fill: gives a sequence the next free cells, FILL of them or more, and returns how many.
+    fill: gives a sequence the next free cells, so many, or for None FILL or more as is cheapest, and
+    returns how many.
     """
 
-    def __init__(self, memory: Any, context: int, texts: int, fill: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        memory: Any,
+        context: int,
+        texts: int,
+        fill: Callable[[int, int | None], int],
+    ) -> None:
         self._memory = memory
         self._context = context
         self._fill = fill
@@ -77,22 +84,28 @@ class Cells:
     @staticmethod
     def context(prefix: int) -> int:
         """How many tokens the context has to have for as many cells as there may be."""
-        return _up(_up(prefix, _UNIT) + _UNIT + _MOST, _PAGE) + max(prefix, FILL)
+        return _up(_up(prefix, UNIT) + UNIT + _MOST, _PAGE) + max(prefix, FILL)
 
     @property
     def is_open(self) -> bool:
         return not self._owners
 
     def open(self, prefix: int) -> None:
-        """Free all cells but those of a prefix of so many tokens; no text may be running."""
+        """Free all cells behind a prefix of so many tokens, from the next unit on; no text may be
+        running."""
+        self._free(prefix)
+        if self._first > prefix:
+            self._fill(self._first_filler, self._first - prefix)
+
+    def _free(self, prefix: int) -> None:
         for sequence in range(PADDING, self._first_filler + _FILLERS):
             self._remove(sequence, -1, -1)
         self._prefix = prefix
-        self._first = _up(prefix, _UNIT)
+        self._first = _up(prefix, UNIT)
         # a filler that is cut off at the last cell takes more at first
         room = (self._context - max(prefix, FILL)) // _PAGE * _PAGE
-        most = min(_up(self._first + _UNIT + _MOST, _PAGE), room)
-        self.capacity = most - self._first - _UNIT if most >= self._least() else 0
+        most = min(_up(self._first + UNIT + _MOST, _PAGE), room)
+        self.capacity = most - self._first - UNIT if most >= self._least() else 0
         self._owners, self._units, self._origins, self._places = [], [], {}, {}
         self._coming = []
 
@@ -101,23 +114,25 @@ class Cells:
 
         Where the context is too scarce for that, they stay open.
         """
-        self.open(prefix)
-        if self.capacity:
+        self._free(prefix)
+        if not self.capacity:
+            self.open(prefix)
+        else:
             # the sequence of what is dead in each cell, and for each the cell of its position 0
             self._owners = [-1] * prefix
             self._next_filler = self._first_filler
             for unit in range(_UNITS):
-                self._origins[self._first_dead + unit] = self._first + unit * _UNIT - prefix
+                self._origins[self._first_dead + unit] = self._first + unit * UNIT - prefix
             self._reach(self._least())
             self._occupy([0], True)
             self._places[PADDING] = _Place([0])
 
     def _least(self) -> int:
-        return _up(self._first + _UNIT + _LEAST, _PAGE)
+        return _up(self._first + UNIT + _LEAST, _PAGE)
 
     def grow(self) -> bool:
         """Have more cells for texts; False if there are as many as there may be."""
-        if self.is_open or len(self._owners) >= self._first + _UNIT + self.capacity:
+        if self.is_open or len(self._owners) >= self._first + UNIT + self.capacity:
             return False
         self._reach(len(self._owners) + _PAGE)
         return True
@@ -125,12 +140,12 @@ class Cells:
     def _reach(self, end: int) -> None:
         while (at := len(self._owners)) < end:
             filler = self._next_filler
-            count = min(self._fill(filler), end - at)
+            count = min(self._fill(filler, None), end - at)
             self._remove(filler, count, -1)
             self._owners += [filler] * count
             self._origins[filler] = at
             self._next_filler += 1
-        self._units += [True] * ((end - self._first) // _UNIT - len(self._units))
+        self._units += [True] * ((end - self._first) // UNIT - len(self._units))
 
     def enter(self, count: int) -> int | None:
         """The sequence of a new text that begins with the prefix, with so many cells of its own;
@@ -139,7 +154,7 @@ class Cells:
             return None
         units = []
         if not self.is_open:
-            wanted = max(1, _up(count, _UNIT) // _UNIT)
+            wanted = max(1, _up(count, UNIT) // UNIT)
             free = [u for u, is_free in enumerate(self._units) if is_free]
             units = free[:wanted]
             # of two texts one will want another unit, or begin again; padding is no text
@@ -161,7 +176,7 @@ class Cells:
         end = place.used + count
         cells = [-1] * count
         if not self.is_open:
-            while len(place.units) * _UNIT < end:
+            while len(place.units) * UNIT < end:
                 free = (u for u in range(place.units[-1] + 1, len(self._units)) if self._units[u])
                 if (unit := next(free, None)) is None:
                     if self.grow():
@@ -170,7 +185,7 @@ class Cells:
                 self._occupy([unit], True)
                 place.units.append(unit)
             cells = [
-                self._first + place.units[at // _UNIT] * _UNIT + at % _UNIT
+                self._first + place.units[at // UNIT] * UNIT + at % UNIT
                 for at in range(place.used, end)
             ]
             self._coming += cells
@@ -212,10 +227,10 @@ class Cells:
     def _bury(self, sequence: int, place: _Place, kept: int = 0) -> None:
         """Let what a sequence holds behind so many tokens be dead; in open cells, free."""
         for index, unit in enumerate(place.units):
-            begin, end = max(kept, index * _UNIT), min(place.used, (index + 1) * _UNIT)
+            begin, end = max(kept, index * UNIT), min(place.used, (index + 1) * UNIT)
             if begin < end:
                 dead = self._first_dead + unit - index
-                first = self._first + (unit - index) * _UNIT
+                first = self._first + (unit - index) * UNIT
                 self._owners[first + begin : first + end] = [dead] * (end - begin)
                 begin, end = self._prefix + begin, self._prefix + end
                 llama.llama_memory_seq_cp(self._memory, sequence, dead, begin, end)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
-import llama_cpp as llama
 import numpy as np
 
 from minisift.engines import Prompt, Running, states
 from minisift.engines.backend import Model
-from minisift.engines.cells import FILL, PADDING, PREFIX, Cells
+from minisift.engines.bindings import LIBRARY, llama
+from minisift.engines.cells import FILL, PADDING, PREFIX, UNIT, Cells
 
 _SHORT = 1536
 """Tokens that a CPU's context has at first. It grows when a prompt needs more."""
@@ -71,7 +71,7 @@ class Lane:
             self._model.drop(self._handle)
         self._handle = self._prefix = None
         self._size = 0  # should there be no memory for it, the next text tries again
-        self._params.n_ctx = size + _MULTIPLE
+        self._params.n_ctx = size + UNIT + _MULTIPLE
         self._handle = self._model.context(self._params)
         self._memory = llama.llama_get_memory(self._handle)
         self._cells = Cells(self._memory, size, self._texts, self._fill)
@@ -206,9 +206,7 @@ class Lane:
         """Have the prefix in its sequence: from the user's cache, or computed and kept there."""
         self._prefix = None
         llama.llama_memory_clear(self._memory, False)
-        key = states.key(
-            self._model.files, prefix, [llama.__version__, self._model.gpu_layers, _CALL]
-        )
+        key = states.key([*self._model.files, LIBRARY], prefix, [self._model.gpu_layers, _CALL])
         kept = states.load("prefixes", key)
         state = (ctypes.c_uint8 * len(kept)).from_buffer(kept) if kept else None
         if state is None or not self._restore(state, PREFIX):
@@ -225,7 +223,10 @@ class Lane:
             self._cells.open(len(prefix))
         self._prefix = prefix
 
-    def _fill(self, sequence: int) -> int:
+    def _fill(self, sequence: int, count: int | None) -> int:
+        if count:
+            self._read([0] * count, sequence, 0)
+            return count
         if self._filling is None:
             self._read([0] * FILL, sequence, 0)
             self._filling = self._state(sequence)

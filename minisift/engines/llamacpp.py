@@ -8,15 +8,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Literal
-
-import llama_cpp as llama
+from typing import TYPE_CHECKING, Literal
 
 from minisift.engines import Completion, Prompt
 from minisift.engines.backend import Model, kept_pieces
+from minisift.engines.bindings import llama
 from minisift.engines.cells import Cells
-from minisift.engines.lane import Lane, Text
 from minisift.engines.machine import cores
+
+if TYPE_CHECKING:
+    from minisift.engines.lane import Lane, Text
 
 _CONTEXT = 8192
 """Tokens that all running texts and the prefix may have together, unless the model has less."""
@@ -99,12 +100,16 @@ class LlamaCppEngine:
         return self._model
 
     def _lane(self) -> Lane:
+        from minisift.engines.lane import Lane  # imports numpy
+
         return Lane(self._opened(), self.context, self._texts, self._threads)
 
     def complete(
         self, prompts: Iterable[Prompt], at_once: int | None = None
     ) -> Iterator[Completion]:
         """Texts enter as soon as others end; their prefill shares batches with decoding."""
+        from minisift.engines.lane import Text
+
         if self._busy:
             raise RuntimeError(
                 "this labeler is in the middle of another stream; fix: finish or close it first, "

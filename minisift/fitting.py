@@ -77,7 +77,7 @@ def fit(
         examples, dev = hold_out(examples, chosen.held_out, chosen.seed)
     checkpoint = _checkpoint(output_dir, resume)
 
-    from minisift import models
+    from minisift import models, sharding
     from minisift.batches import training_rows
     from minisift.engines.transformers import TransformersEngine
     from minisift.memory import estimate
@@ -99,8 +99,22 @@ def fit(
     if not planned.fits:
         logger.warning("This may not fit; minisift.plan tells what would help.\n%s", planned)
 
-    network, quantized = models.load_base(source, chosen.quantize)
-    network = models.add_lora(network, chosen.lora_rank, chosen.lora_dropout, chosen.seed)
+    def loaded(where: str | None = None) -> tuple[Any, str | None]:
+        base, quantized = models.load_base(source, chosen.quantize, where)
+        lora = chosen.lora_rank, chosen.lora_dropout, chosen.seed
+        return models.add_lora(base, *lora), quantized
+
+    network, quantized = loaded("cpu" if sharding.wanted() else None)
+
+    def get_model() -> Any:
+        """After a training of sharded weights, all of them in the process that asks."""
+        nonlocal network
+        if network is None:
+            network, _ = loaded()
+            network.load_state_dict(trained, strict=False)
+            models.settle(network)
+        return network
+
     base = {"model": source.name, "fingerprint": source.fingerprint, "quantize": quantized}
     made: dict[str, Any] = {
         "settings": asdict(chosen),
@@ -110,8 +124,8 @@ def fit(
         "prompts": len(rows),
         "left_out": left_out,
     }
-    engine = TransformersEngine(lambda: network, tokenizer, models.longest_input(source))
-    labeler = _labeler(renderer, examples, demonstrations, base, made, engine, lambda: network)
+    engine = TransformersEngine(get_model, tokenizer, models.longest_input(source))
+    labeler = _labeler(renderer, examples, demonstrations, base, made, engine, get_model)
     sample = evaluated(dev, chosen.seed)
 
     def evaluate() -> float:
@@ -130,21 +144,24 @@ def fit(
     if resume and training.resume():
         logger.warning("Continuing at step %d of %s.", training.progress.step, checkpoint)
     made["training"] = training.run()
-    models.settle(network)
-    engine.forget()
-    if not training.is_main:
-        return labeler
     interrupted = made["training"].get("stopped") == "interrupted"
-    if interrupted:
-        logger.warning("Interrupted after %d steps.", training.progress.step)
-    elif dev:
+    if not sharding.wanted():
+        models.settle(network)
+    engine.forget()
+    if dev and not interrupted and (training.is_main or sharding.wanted()):
         made["scores"] = {"dev": _calibrated(labeler, dev)}
-    if output_dir is not None:
-        labeler.save(output_dir)
-    if checkpoint is not None and interrupted:
-        logger.warning("%s holds the labeler as it is; resume=True continues.", output_dir)
-    elif checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
+    if training.is_main:
+        if interrupted:
+            logger.warning("Interrupted after %d steps.", training.progress.step)
+        if output_dir is not None:
+            labeler.save(output_dir)
+        if checkpoint is not None and interrupted:
+            logger.warning("%s holds the labeler as it is; resume=True continues.", output_dir)
+        elif checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+    if sharding.wanted():
+        trained, network = training.weights(), None
+        engine.forget()
     return labeler
 
 

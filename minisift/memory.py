@@ -16,7 +16,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from minisift import attention
+from minisift import attention, sharding
 from minisift.batches import Objective, targets
 from minisift.models import add_lora, precision
 from minisift.prompts import Row
@@ -115,15 +115,17 @@ def estimate(
     longest = max(len(row.ids) for row in rows)
     counted = max(map(targets, rows))
     full = _shapes(config, settings)
-    weights = sum(
-        size * (_NF4 if quantize and is_linear else dtype.itemsize)
-        for size, is_linear, _ in full.values()
-    )
+    linear = sum(size for size, is_linear, _ in full.values() if is_linear)
+    others = sum(size for size, is_linear, _ in full.values() if not is_linear)
+    of_layers = linear * (_NF4 if quantize else dtype.itemsize)
+    weights = of_layers + others * dtype.itemsize
+    layers = config.get_text_config().num_hidden_layers
+    if (shares := sharding.shares()) > 1:  # while one layer computes, the next one comes
+        weights += of_layers / shares + 2 * of_layers / layers - of_layers
     adapter = sum(added for _, _, added in full.values())
     checkpointing = settings.checkpoints_on(device)
 
     def activations(tokens: int, kept: int) -> int:
-        layers = config.get_text_config().num_hidden_layers
         one, two = (
             _rehearsed(config, settings, dtype, n, tokens, kept, checkpointing) for n in (1, 2)
         )

@@ -190,10 +190,13 @@ def usable(quantize: str | None) -> str | None:
     return quantize
 
 
-def load_base(source: Source, quantize: str | None) -> tuple[Any, str | None]:
+def load_base(
+    source: Source, quantize: str | None, where: str | None = None
+) -> tuple[Any, str | None]:
     """The causal LM, or one of double-quantized NF4 weights, and which it became.
 
-    It computes as training does (`precision`); `settle` makes it ready to label.
+    where: the device to have it on; None for this process's. It computes as training does
+    (`precision`); `settle` makes it ready to label.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -211,7 +214,7 @@ def load_base(source: Source, quantize: str | None) -> tuple[Any, str | None]:
     model: Any
     with quietly():
         model = AutoModelForCausalLM.from_pretrained(
-            weights, dtype=torch.bfloat16, device_map={"": _place()}, **options
+            weights, dtype=torch.bfloat16, device_map={"": where or _place()}, **options
         )
     for module in model.modules():
         # bitsandbytes would repack 4-bit weights for CPU inference, in place and less exactly than

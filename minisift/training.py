@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
-from minisift import models
+from minisift import models, sharding
 from minisift.batches import Objective, pack
 from minisift.files import whole
 from minisift.progress import bar
@@ -63,7 +63,8 @@ class Training:
     objective: makes rows into passes and answers them with their loss; that of a language model
     by default. evaluate: dev F1 of the model as it is; checkpoint: the file to keep the state in;
     tokens: what a pass may hold, halved whenever memory runs out; identity: tells checkpoints of
-    other base models.
+    other base models. Where the launcher asks for it the model's weights are sharded over the
+    processes (see sharding.py), which from then on all evaluate it together.
     """
 
     def __init__(
@@ -86,25 +87,27 @@ class Training:
         size = settings.batch_size
         self._steps = [rows[first : first + size] for first in range(0, len(rows), size)]
         self._digest = _digest(rows, settings, identity)
-        self._accelerator = Accelerator(cpu=_device(model).type == "cpu")
-        if (kind := self._accelerator.distributed_type.value) in (
-            "FSDP",
-            "DEEPSPEED",
-            "MEGATRON_LM",
-        ):
+        self._sharded = sharding.wanted()
+        where = models.device() if self._sharded else _device(model).type
+        self._accelerator = Accelerator(cpu=where == "cpu")
+        kind = self._accelerator.distributed_type.value
+        if kind in ("DEEPSPEED", "MEGATRON_LM") or (self._sharded and objective):
             raise NotImplementedError(
-                f"{kind} spreads weights over processes, which training does not do yet; fix: "
-                "accelerate launch --multi_gpu (each GPU holds the 4-bit model)"
+                f"{'FSDP' if self._sharded else kind} is not for this training; fix: accelerate "
+                "launch --multi_gpu (each GPU holds the 4-bit model) or, for `fit`, --use_fsdp"
             )
+        self._half = any(weight.dtype == torch.bfloat16 for weight in model.parameters())
         self._rate = settings.rate(models.parameters(model))
-        self._local: Any = objective or Objective(model)
+        if self._sharded:
+            sharding.shard(model, self._accelerator.device)
+        self._objective: Any = objective or Objective(model)
         self._weights = {
-            name: weight for name, weight in self._local.named_parameters() if weight.requires_grad
+            name: weight
+            for name, weight in self._objective.named_parameters()
+            if weight.requires_grad
         }
         paged = settings.quantize is not None and _device(model).type == "cuda"
-        self._objective, self._optimizer = self._accelerator.prepare(
-            self._local, _optimizer(list(self._weights.values()), paged)
-        )
+        self._optimizer = _optimizer(list(self._weights.values()), paged)
         self.progress = Progress()
         self._best: dict[str, torch.Tensor] | None = None
         self._interrupted = False
@@ -173,8 +176,7 @@ class Training:
 
     def _precision(self) -> Any:
         """Beside bf16 weights the adapter's float32 ones compute in bf16 too."""
-        half = any(weight.dtype == torch.bfloat16 for weight in self._model.parameters())
-        return torch.autocast(_device(self._model).type, torch.bfloat16, enabled=half)
+        return torch.autocast(_device(self._model).type, torch.bfloat16, enabled=self._half)
 
     @contextmanager
     def _in_train_mode(self) -> Iterator[None]:
@@ -187,7 +189,7 @@ class Training:
     def _switch(self, training: bool) -> None:
         """Make the model ready to train, or to label as it came."""
         self._model.train(training)
-        self._local.prepare(training)
+        self._objective.prepare(training)
         if training and self._settings.checkpoints_on(_device(self._model).type):
             self._model.gradient_checkpointing_enable({"use_reentrant": False})
         _keep_freed_memory(training)
@@ -207,7 +209,7 @@ class Training:
             self._optimizer.zero_grad()
             clear_device_cache(garbage_collection=True)
             logger.warning("Out of memory: from here on at most %d tokens a pass.", self._tokens)
-        self._accelerator.clip_grad_norm_(self._weights.values(), _LARGEST_GRADIENT)
+        torch.nn.utils.clip_grad_norm_(self._weights.values(), _LARGEST_GRADIENT)
         rate = self._rate * _schedule(self.progress.step, len(self._steps))
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -215,30 +217,36 @@ class Training:
         self._optimizer.zero_grad()
         known = not math.isnan(self.progress.loss)
         self.progress.loss = 0.9 * self.progress.loss + 0.1 * loss if known else loss
-        self.progress.tokens += sum(map(self._local.targets, rows))
+        self.progress.tokens += sum(map(self._objective.targets, rows))
 
     def _gradients(self, rows: Sequence[Any]) -> float:
         """Gradients of the mean loss over the target tokens of all rows; returns that loss."""
-        count = max(1, sum(map(self._local.targets, rows)))
+        count = max(1, sum(map(self._objective.targets, rows)))
         processes, rank = self._accelerator.num_processes, self._accelerator.process_index
         share = math.ceil(sum(len(row.ids) for row in rows) / processes)
         passes = pack(rows, min(self._tokens, share))
-        # each process takes as many passes; one that would have none repeats one for nothing
+        # each process takes as many passes, since sharded weights are computed with by all at once;
+        # one that would have none repeats one for nothing
         weights = [1.0] * len(passes) + [0.0] * (-len(passes) % processes)
         mine = list(range(rank, len(weights), processes))
         torch.manual_seed((self._settings.seed * 1_000_003 + self.progress.step) * 1024 + rank)
         total = torch.zeros((), device=self._accelerator.device)
         for index in mine:
-            batch = self._local.collate(passes[index % len(passes)], total.device)
-            last = index == mine[-1]
-            with nullcontext() if last else self._accelerator.no_sync(self._objective):
-                with self._precision():
-                    loss = self._objective(**batch)
-                # data-parallel training takes the mean of the processes' gradients
-                scale = weights[index] * processes / count
-                self._accelerator.backward(loss * scale)
+            batch = self._objective.collate(passes[index % len(passes)], total.device)
+            with self._precision():
+                loss = self._objective(**batch)
+            (loss * (weights[index] / count)).backward()
             total += loss.detach() * weights[index]
+        if processes > 1:
+            self._add_up_gradients()
         return float(self._accelerator.reduce(total, "sum") / count)
+
+    def _add_up_gradients(self) -> None:
+        """Those of all processes, in each; an adapter's are few enough to travel at once."""
+        found = [weight.grad for weight in self._weights.values() if weight.grad is not None]
+        flat = self._accelerator.reduce(torch.cat([g.flatten() for g in found]), "sum")
+        for gradient, part in zip(found, flat.split([g.numel() for g in found]), strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     def _looked(self) -> str:
         """Evaluate and note what is due after a step; says why the training should end, if so."""
@@ -262,7 +270,7 @@ class Training:
         """The dev F1; the adapter is kept if it is the best so far, or as good."""
         assert self._evaluate is not None
         found = [0.0]
-        if self.is_main:
+        if self.is_main or self._sharded:
             self._switch(training=False)
             found = [self._evaluate()]
             self._switch(training=True)
@@ -278,6 +286,10 @@ class Training:
         told = {"loss": f"{self.progress.loss:.3f}"}
         scores = [f"{row['f1']:.3f}" for row in self.progress.curve if "f1" in row]
         return {**told, "dev F1": " ".join(scores)} if scores else told
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """What was trained, by the names of the model's parameters: a copy in the CPU's memory."""
+        return {name.removeprefix("model."): weight for name, weight in self._taken().items()}
 
     def _taken(self) -> dict[str, torch.Tensor]:
         return {name: weight.detach().cpu().clone() for name, weight in self._weights.items()}

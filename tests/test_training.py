@@ -220,21 +220,30 @@ def test_a_full_disk_leaves_the_older_checkpoint(tmp_path, monkeypatch):
 
 
 SCRIPT = """
-import json, sys
+import json, os, sys
 sys.path[:0] = ["tests"]
 from pathlib import Path
-from test_training import Settings, Training, random_rows, tiny, weights_of
-from minisift.models import add_lora
+from test_training import Settings, Training, random_rows, tiny
+from minisift import models, sharding
 path, count, dropout = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-model = add_lora(tiny(), 4, dropout, 0)
+base = tiny()
+if "nf4" in sys.argv:
+    base.save_pretrained(path.parent / str(os.getpid()))
+    base, quantized = models.load_base(models.resolve(path.parent / str(os.getpid())), "nf4", "cpu")
+    models.settle(base)  # float32, so that how rows are dealt to processes shows in no digit
+    assert quantized == "nf4"
+model = models.add_lora(base, 4, dropout, 0)
 chosen = Settings(learning_rate=1e-2, quantize=None, checkpoint_seconds=0, batch_size=4)
 training = Training(model, random_rows(count), chosen, checkpoint=path)
 if "resume" in sys.argv:
     training.resume()
+shares = [w.to_local().numel() / w.numel() for w in model.parameters() if hasattr(w, "to_local")]
+assert bool(shares) == sharding.wanted() and all(share <= 0.6 for share in shares)
 print("started", training.progress.step, flush=True)
 told = training.run()
 if training.is_main:
-    print("result", json.dumps([told["loss"], *weights_of(model).tolist()]))
+    trained = [value for weight in training.weights().values() for value in weight.flatten().tolist()]
+    print("result", json.dumps([told["loss"], *trained]))
 """
 
 
@@ -271,13 +280,22 @@ def test_killed_at_any_moment_it_continues_to_the_same_adapter(tmp_path):
     assert result(script(file, path, 3200, 0.3, "resume")) == wanted
 
 
-def test_two_processes_train_as_one(tmp_path):
+@pytest.mark.parametrize(
+    ("how", "weights"),
+    [
+        (["--cpu"], "whole"),
+        (["--use_fsdp", "--fsdp_version=2"], "whole"),
+        (["--use_fsdp", "--fsdp_version=2"], "nf4"),
+    ],
+)
+def test_two_processes_train_as_one(how, weights, tmp_path):
+    """Each with all weights of the model, or with a share of its layers, packed or not."""
     file = tmp_path / "run.py"
     file.write_text(SCRIPT)
-    alone = result(script(file, tmp_path / "one.checkpoint", 20, 0.0))
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes=2", "--num_machines=1"]
+    alone = result(script(file, tmp_path / "one.checkpoint", 20, 0.0, weights))
+    launch = ["-m", "accelerate.commands.launch", *how, "--num_processes=2", "--num_machines=1"]
     launch += ["--mixed_precision=no", "--dynamo_backend=no", "--num_cpu_threads_per_process=1"]
-    both = result(script(file, tmp_path / "two.checkpoint", 20, 0.0, launch=launch))
+    both = result(script(file, tmp_path / "two.checkpoint", 20, 0.0, weights, launch=launch))
     assert both == pytest.approx(alone, abs=1e-3)
 
 

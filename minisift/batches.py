@@ -18,7 +18,7 @@ from minisift.demonstrations import draws
 from minisift.prompts import Renderer, Row
 from minisift.settings import Settings
 
-_LOGITS, _PLACES = 1 << 22, 32
+_LOGITS, _PLACES = 1 << 22, 64
 """Logits that exist at once, 16 MB in float32; but of at least so many places."""
 
 
@@ -154,13 +154,16 @@ class _ChunkedLoss(torch.autograd.Function):
             for first in range(0, len(states), size):
                 with torch.enable_grad():
                     chunk = states[first : first + size].detach().requires_grad_()
-                    logits = causal(inputs_embeds=chunk[None]).logits[0].float()
-                    loss = torch.nn.functional.cross_entropy(
-                        logits, labels[first : first + size], reduction="sum"
-                    )
-                (gradients[first : first + size],) = torch.autograd.grad(loss, chunk)
-                total += loss.detach()
-                del logits, loss
+                    logits = causal(inputs_embeds=chunk[None]).logits[0]
+                wanted = labels[first : first + size, None]
+                # written out, since logits are many: one copy in float32, in place from here on
+                found = logits.detach().log_softmax(-1, dtype=torch.float32)
+                total -= found.gather(1, wanted).sum()
+                upstream = found.exp_().scatter_add_(1, wanted, -torch.ones_like(wanted).float())
+                (gradients[first : first + size],) = torch.autograd.grad(
+                    logits, chunk, upstream.to(logits.dtype)
+                )
+                del logits, found, upstream
         finally:
             causal._modules[causal.base_model_prefix] = layers
         ctx.save_for_backward(gradients)

@@ -32,8 +32,14 @@ def shard(model: Any, device: torch.device) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    kinds = set(model.get_base_model()._no_split_modules)
+    base = model.get_base_model()
+    kinds = set(base._no_split_modules or ())
     layers = [module for module in model.modules() if type(module).__name__ in kinds]
+    if not layers:
+        raise NotImplementedError(
+            f"{type(base).__name__} does not tell what its layers are, so FSDP cannot shard it; fix: "
+            "accelerate launch --multi_gpu (each GPU holds the 4-bit model)"
+        )
     frozen = [_frozen(layer) for layer in layers]
     sharded = {id(weight) for weights in frozen for weight in weights}
     whole = {weight for weight in model.parameters() if id(weight) not in sharded}

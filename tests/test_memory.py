@@ -69,6 +69,16 @@ def test_a_plan_tells_what_fits_and_what_would(train):
         minisift.plan("smollm2-135m", train, device="mps")
 
 
+def test_a_plan_counts_the_share_of_each_process(train, monkeypatch):
+    whole = minisift.plan("smollm2-135m", train, device="cuda", memory=8)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    shared = minisift.plan("smollm2-135m", train, device="cuda", memory=8)
+    layers = 106_168_320 * (0.5 + 1 / 64 + 4 / (64 * 256))  # all of them, in NF4
+    assert shared.weights == pytest.approx(whole.weights - layers * (3 / 4 - 2 / 30), rel=1e-3)
+    assert dataclasses.replace(shared, weights=whole.weights, tokens=whole.tokens) == whole
+
+
 @pytest.mark.parametrize(
     ("able", "dtype"),
     [

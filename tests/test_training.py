@@ -21,7 +21,7 @@ from minisift.settings import Settings, make_settings
 pytest.importorskip("torch")
 
 import torch
-from tiny_models import TINY, tiny
+from tiny_models import SMALL, TINY, tiny
 
 from minisift import attention
 from minisift.batches import Objective, collate, pack, targets, training_rows
@@ -254,6 +254,20 @@ def script(*words, launch=()):
     )
 
 
+SHARDED = ["--use_fsdp", "--fsdp_version=2"]
+
+
+def two(*how):
+    """The words before a script that have two processes run it."""
+    words = ["-m", "accelerate.commands.launch", *how, "--num_processes=2", "--num_machines=1"]
+    return [
+        *words,
+        "--mixed_precision=no",
+        "--dynamo_backend=no",
+        "--num_cpu_threads_per_process=1",
+    ]
+
+
 def result(process):
     out, err = process.communicate(timeout=300)
     line = next((line for line in out.splitlines() if line.startswith("result ")), None)
@@ -284,8 +298,8 @@ def test_killed_at_any_moment_it_continues_to_the_same_adapter(tmp_path):
     ("how", "weights"),
     [
         (["--cpu"], "whole"),
-        (["--use_fsdp", "--fsdp_version=2"], "whole"),
-        (["--use_fsdp", "--fsdp_version=2"], "nf4"),
+        (SHARDED, "whole"),
+        (SHARDED, "nf4"),
     ],
 )
 def test_two_processes_train_as_one(how, weights, tmp_path):
@@ -293,10 +307,44 @@ def test_two_processes_train_as_one(how, weights, tmp_path):
     file = tmp_path / "run.py"
     file.write_text(SCRIPT)
     alone = result(script(file, tmp_path / "one.checkpoint", 20, 0.0, weights))
-    launch = ["-m", "accelerate.commands.launch", *how, "--num_processes=2", "--num_machines=1"]
-    launch += ["--mixed_precision=no", "--dynamo_backend=no", "--num_cpu_threads_per_process=1"]
-    both = result(script(file, tmp_path / "two.checkpoint", 20, 0.0, weights, launch=launch))
+    both = result(script(file, tmp_path / "two.checkpoint", 20, 0.0, weights, launch=two(*how)))
     assert both == pytest.approx(alone, abs=1e-3)
+
+
+FIT = """
+import json, os, sys
+import minisift
+dev = minisift.read("minisift/sample/dev.jsonl")[:8]
+labeler = minisift.fit(
+    sys.argv[1], "minisift/sample/train.jsonl", dev_set=dev, output_dir=sys.argv[2],
+    shots=2, max_prompts=8, evaluations=2,
+)
+if os.environ.get("RANK", "0") == "0":  # each process has a labeler of its own in the end
+    saved = minisift.load(sys.argv[2])
+    answers = [[(s.start, s.end, s.label, round(s.score, 4)) for s in labeler.predict(e)] for e in dev]
+    again = [[(s.start, s.end, s.label, round(s.score, 4)) for s in saved.predict(e)] for e in dev]
+    told = [row["f1"] for row in labeler.description.made["training"]["curve"] if "f1" in row]
+    print("result", json.dumps([answers == again, len(told), labeler.description.temperature]))
+"""
+
+
+def test_fit_of_sharded_weights_labels_and_saves(tmp_path):
+    """The processes label dev sentences together, and each alone in the end."""
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    from minisift import models
+
+    base = tmp_path / "base"
+    AutoTokenizer.from_pretrained(models.resolve("smollm2-135m").weights).save_pretrained(base)
+    small = {**SMALL, "vocab_size": 49152, "hidden_size": 64, "max_position_embeddings": 2048}
+    LlamaForCausalLM(LlamaConfig(**small, num_hidden_layers=2)).save_pretrained(base)
+    file = tmp_path / "run.py"
+    file.write_text(FIT)
+    launched = script(file, base, tmp_path / "out", launch=two(*SHARDED))
+    same, evaluated, temperature = result(launched)
+    assert same
+    assert evaluated == 2
+    assert temperature > 0
 
 
 @pytest.mark.parametrize("kind", TINY)

@@ -14,6 +14,9 @@ from minisift.engines import Completion, Prompt, Running
 from minisift.prompts import Tokenizer
 
 _CONTEXT = 8192
+_DRAFTED = 4
+"""Tokens of each text that are read before they are chosen, at most: reading a few more costs little
+beside what a step costs anyway, and most come true."""
 
 
 class TransformersEngine:
@@ -71,10 +74,15 @@ class TransformersEngine:
         # positions of what is in the cache, a row each; -1 marks padding
         positions = torch.arange(len(prefix)).expand(len(alive), -1)
         while alive:
-            logits, positions = self._step(cache, positions, [row.pending for row in alive])
-            for row, row_logits in zip(alive, logits, strict=True):
+            drafts = [row.draft(_DRAFTED) for row in alive]
+            pending = [row.pending + draft for row, draft in zip(alive, drafts, strict=True)]
+            wanted = 1 + max(map(len, drafts))
+            logits, positions = self._step(cache, positions, pending, wanted)
+            for index, (row, draft) in enumerate(zip(alive, drafts, strict=True)):
                 row.pending = []
-                row.choose(row_logits)
+                true = row.choose_along(logits[index, wanted - 1 - len(draft) :], draft)
+                # what did not come true is as padding to what follows
+                positions[index, positions.shape[1] - (len(draft) - true) :] = -1
             left = [index for index, row in enumerate(alive) if not row.done]
             if len(left) < len(alive):
                 alive = [alive[index] for index in left]
@@ -93,11 +101,16 @@ class TransformersEngine:
         self._prefix = prefix
 
     def _step(
-        self, cache: DynamicCache, positions: torch.Tensor, pending: Sequence[Sequence[int]]
+        self,
+        cache: DynamicCache,
+        positions: torch.Tensor,
+        pending: Sequence[Sequence[int]],
+        wanted: int = 1,
     ) -> tuple[Any, torch.Tensor]:
         """Let the model read each row's pending tokens, padded at the left.
 
-        Returns the last logits, [rows, vocabulary], and the positions in the cache afterwards.
+        Returns the logits of the last ones, [rows, wanted, vocabulary], and the positions in the
+        cache afterwards.
         """
         longest = max(len(tokens) for tokens in pending)
         ids = torch.zeros((len(pending), longest), dtype=torch.long)
@@ -114,9 +127,9 @@ class TransformersEngine:
             attention_mask=self._masks(new, positions),
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=wanted,
         )
-        return output.logits[:, -1].float().cpu().numpy(), positions
+        return output.logits.float().cpu().numpy(), positions
 
     def _masks(self, queries: torch.Tensor, keys: torch.Tensor) -> Any:
         """Additive masks from positions, [rows, 1, queries, keys], for each kind of layer.

@@ -156,7 +156,7 @@ class _ChunkedLoss(torch.autograd.Function):
                     chunk = states[first : first + size].detach().requires_grad_()
                     logits = causal(inputs_embeds=chunk[None]).logits[0]
                 wanted = labels[first : first + size, None]
-                # written out, since logits are many: one copy in float32, in place from here on
+                # written out, since logits are many: log-probabilities become gradients in place
                 found = logits.detach().log_softmax(-1, dtype=torch.float32)
                 total -= found.gather(1, wanted).sum()
                 upstream = found.exp_().scatter_add_(1, wanted, -torch.ones_like(wanted).float())

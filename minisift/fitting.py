@@ -111,7 +111,8 @@ def fit(
         nonlocal network
         if network is None:
             network, _ = loaded()
-            network.load_state_dict(trained, strict=False)
+            unknown = network.load_state_dict(trained, strict=False).unexpected_keys
+            assert not unknown, unknown
             models.settle(network)
         return network
 

@@ -152,7 +152,7 @@ def precision(where: str) -> Any:
     return torch.bfloat16 if has_bf16 else torch.float32
 
 
-def _place() -> str:
+def place() -> str:
     """The device of this process: of several GPUs the one that the launcher meant for it."""
     where = device()
     return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if where == "cuda" else where
@@ -214,7 +214,7 @@ def load_base(
     model: Any
     with quietly():
         model = AutoModelForCausalLM.from_pretrained(
-            weights, dtype=torch.bfloat16, device_map={"": where or _place()}, **options
+            weights, dtype=torch.bfloat16, device_map={"": where or place()}, **options
         )
     for module in model.modules():
         # bitsandbytes would repack 4-bit weights for CPU inference, in place and less exactly than

@@ -48,7 +48,9 @@ def shard(model: Any, device: torch.device) -> None:
     mesh = init_device_mesh(device.type, (shares(),))
     for layer in layers:
         _move_quantization(layer, device)
-        fully_shard(layer, mesh=mesh, ignored_params=whole)
+        fully_shard(layer, mesh=mesh, ignored_params=whole, reshard_after_forward=True)
+    # what all layers lie in holds no share itself, but has the next layer's weights come in time
+    fully_shard(base.base_model, mesh=mesh, ignored_params=whole)
 
 
 def _frozen(layer: Any) -> list[Any]:

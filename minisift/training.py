@@ -83,7 +83,6 @@ class Training:
         self._settings = settings
         self._evaluate = evaluate
         self._checkpoint = checkpoint
-        self._tokens = tokens
         size = settings.batch_size
         self._steps = [rows[first : first + size] for first in range(0, len(rows), size)]
         self._digest = _digest(rows, settings, identity)
@@ -96,6 +95,9 @@ class Training:
                 f"{'FSDP' if self._sharded else kind} is not for this training; fix: accelerate "
                 "launch --multi_gpu (each GPU holds the 4-bit model) or, for `fit`, --use_fsdp"
             )
+        # memory differs, but all have to cut a step into the same passes
+        each = torch.tensor([tokens], device=self._accelerator.device)
+        self._tokens = int(self._accelerator.gather(each).min())
         self._half = any(weight.dtype == torch.bfloat16 for weight in model.parameters())
         self._rate = settings.rate(models.parameters(model))
         if self._sharded:

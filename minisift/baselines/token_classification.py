@@ -225,7 +225,7 @@ def fit_token_classifier(
         attention.unmask(network, layers)
     else:
         network = AutoModel.from_pretrained(source.weights, dtype=torch.float32)
-        network.to(models.device())
+        network.to(models.place())
         chosen = replace(chosen, learning_rate=chosen.learning_rate or _ENCODER)
     torch.manual_seed(chosen.seed)
     objective = TagObjective(network, len(tags), is_decoder)

@@ -95,7 +95,8 @@ class Running:
 
     def draft(self, count: int) -> list[int]:
         """At most so many tokens that may come next, for the model to read before they are chosen."""
-        drafted: list[int] = self._answer.guess(count)
+        left = self._room - len(self.completion.tokens)
+        drafted: list[int] = self._answer.guess(min(count, left))
         return drafted
 
     def choose_along(self, logits: Sequence[Any], draft: Sequence[int]) -> int:

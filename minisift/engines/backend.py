@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from minisift.engines import states
-from minisift.engines.bindings import LIBRARY, llama
+from minisift.engines.bindings import LIBRARIES, libggml, llama
 
 if TYPE_CHECKING:
     from minisift.prompts import Tokenizer
@@ -41,6 +41,7 @@ wait for other threads' Python."""
 def start() -> None:
     """Make llama.cpp ready, and send its log to this module's logger if that is set to DEBUG."""
     listens = logger.isEnabledFor(logging.DEBUG)
+    # each time, since importing the package llama_cpp sends it to stderr
     llama.llama_log_set(_log if listens else _SILENCE, ctypes.c_void_p(0))
     _initialize()
 
@@ -60,7 +61,6 @@ def without_amx() -> None:
     wrote behind them (ggml-org/llama.cpp#20824). So AMX leaves the list of layouts, whose next
     one, for AVX-512, is taken.
     """
-    from llama_cpp._ggml import libggml
 
     def function(name: str, *arguments: Any) -> Any:
         found = getattr(libggml, name)
@@ -119,7 +119,7 @@ def _keep_pieces(path: Path, pieces: Sequence[bytes]) -> None:
 
 
 def _pieces_key(path: Path) -> bytes:
-    return states.key([path, LIBRARY], [], [])
+    return states.key([path, LIBRARIES], [], [])
 
 
 def _tokenizer(vocab: Any, pieces: list[bytes] | None = None) -> Tokenizer:
@@ -212,6 +212,7 @@ class Model:
 
     def context(self, params: Any) -> Any:
         """A new context of llama.cpp; raises MemoryError."""
+        start()
         handle = llama.llama_init_from_model(self._handle, params)
         if not handle:
             raise MemoryError(

@@ -10,27 +10,34 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 
-def _declarations() -> ModuleType:
-    """The module of the declarations, imported as a part of a package that was never run.
+def _declarations() -> tuple[ModuleType, Any]:
+    """The module of the declarations and ggml's library, as parts of a package that was never run.
 
-    Whoever imports the package itself, before or after, gets the whole of it and this same module.
+    Whoever imports the package itself, before or after (not in another thread meanwhile), gets the
+    whole of it and these same modules.
     """
     name = "llama_cpp"
+
+    def imported() -> tuple[ModuleType, Any]:
+        found, ggml = (importlib.import_module(f"{name}.{part}") for part in (name, "_ggml"))
+        return found, ggml.libggml
+
     spec = importlib.util.find_spec(name)
     if spec is None:
         raise ImportError("llama-cpp-python is not installed; fix: pip install llama-cpp-python")
     if name in sys.modules:
-        return importlib.import_module(f"{name}.llama_cpp")
+        return imported()
     sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        return importlib.import_module(f"{name}.llama_cpp")
+        return imported()
     finally:
         del sys.modules[name]
 
 
-llama = _declarations()
+llama, libggml = _declarations()
 
-LIBRARY = Path(llama._lib._name)
-"""The file of llama.cpp's code: another build of it has another time or size."""
+LIBRARIES = Path(llama._lib._name).parent
+"""The folder of llama.cpp's code: another build of it has another time."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from minisift.engines import Prompt, Running, states
 from minisift.engines.backend import Model
-from minisift.engines.bindings import LIBRARY, llama
+from minisift.engines.bindings import LIBRARIES, llama
 from minisift.engines.cells import FILL, PADDING, PREFIX, UNIT, Cells
 
 _SHORT = 1536
@@ -206,7 +206,7 @@ class Lane:
         """Have the prefix in its sequence: from the user's cache, or computed and kept there."""
         self._prefix = None
         llama.llama_memory_clear(self._memory, False)
-        key = states.key([*self._model.files, LIBRARY], prefix, [self._model.gpu_layers, _CALL])
+        key = states.key([*self._model.files, LIBRARIES], prefix, [self._model.gpu_layers, _CALL])
         kept = states.load("prefixes", key)
         state = (ctypes.c_uint8 * len(kept)).from_buffer(kept) if kept else None
         if state is None or not self._restore(state, PREFIX):

@@ -59,7 +59,7 @@ class TransformersEngine:
         size = at_once or self._batch_size
         for prefix, group in itertools.groupby(prompts, key=lambda prompt: prompt.prefix):
             while batch := list(itertools.islice(group, size)):
-                with torch.inference_mode():
+                with torch.no_grad():  # weights that come from other processes serve training again
                     yield from self._complete(prefix, batch)
 
     def _complete(self, prefix: tuple[int, ...], prompts: Sequence[Prompt]) -> list[Completion]:

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("train", help="labelled file: columns, .jsonl, .json or .spacy")
     fit.add_argument(
         "--dev",
-        help="labelled file to choose the best adapter, calibrate and score by; without it a tenth is held out",
+        help="labelled file to choose the adapter, calibrate and score by; without it a tenth is held out",
     )
     fit.add_argument("--output-dir", required=True, help="where to write the adapter folder")
     fit.add_argument("--names", type=json.loads, help='display names, as in {"PER": "person"}')

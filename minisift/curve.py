@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 
-def draw(curve: Sequence[dict[str, Any]], path: Path) -> None:
-    """Loss, and dev F1 where it was measured, over the training's steps; a PNG file."""
+def draw(curve: Sequence[dict[str, Any]], kept: int | None, path: Path) -> None:
+    """Loss, and dev F1 where it was measured, over the training's steps; a PNG file.
+
+    kept: the step of the adapter that was kept, whose F1 is written out.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -29,10 +32,10 @@ def draw(curve: Sequence[dict[str, Any]], path: Path) -> None:
         right.set_ylabel("dev F1")
         right.set_ylim(0, 1)
         right.spines[["top"]].set_visible(False)
-        best = max(scored, key=lambda row: (row["f1"], row["step"]))
+        shown = next((row for row in scored if row["step"] == kept), scored[-1])
         right.annotate(
-            f"{best['f1']:.3f}",
-            (best["step"], best["f1"]),
+            f"{shown['f1']:.3f}",
+            (shown["step"], shown["f1"]),
             textcoords="offset points",
             xytext=(0, 8),
             ha="center",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 from collections import Counter
@@ -50,9 +51,9 @@ def fit(
     """Train a labeler by supervised in-context fine-tuning of a QLoRA adapter.
 
     model: a bundled name ("smollm2-135m", "gemma-3-270m"), hub id, folder or .gguf file.
-    train_set: a list of `Example`, a path or a Hugging Face `Dataset`. dev_set likewise: it chooses
-    the best adapter on the way, calibrates the scores, and its F1 travels with the labeler; without
-    one a tenth of 100 and more sentences is held out (`held_out`). output_dir: where to write the
+    train_set: a list of `Example`, a path or a Hugging Face `Dataset`. dev_set likewise: it tells
+    whether an adapter on the way was better than the last one, calibrates the scores, and its F1
+    travels with the labeler; without one a tenth of 100 and more sentences is held out (`held_out`). output_dir: where to write the
     adapter folder. names, descriptions and instruction: see `task.make_task`; no instruction by
     default, since trained models do better without. resume: continue a training that was killed or
     interrupted, from the checkpoint beside `output_dir`, to the adapter that it would have become.
@@ -138,6 +139,7 @@ def fit(
         rows,
         chosen,
         evaluate=evaluate if sample and chosen.evaluations else None,
+        chance=chance(sample),
         checkpoint=checkpoint,
         tokens=planned.tokens,
         identity=source.fingerprint,
@@ -245,6 +247,15 @@ def hold_out(
 def evaluated(dev: Sequence[Example], seed: int) -> Sequence[Example]:
     """The dev sentences that are labelled at each evaluation in training."""
     return random.Random(seed).sample(dev, min(len(dev), _EVALUATED))
+
+
+def chance(sample: Sequence[Example]) -> float:
+    """By how much two F1 on these sentences may differ by chance alone: two standard errors.
+
+    That of one F1 is about that of a share of as many spans, at most half of the root of 1 / spans.
+    """
+    spans = sum(len(example.spans) for example in sample)
+    return 2 * math.sqrt(2) * 0.5 / math.sqrt(max(1, spans))
 
 
 def _checkpoint(output_dir: str | os.PathLike[str] | None, resume: bool) -> Path | None:

@@ -46,9 +46,11 @@ class Settings:
     held_out: float = 0.1
     """Share of 100 and more sentences to hold out as the dev set where none is given; 0: none."""
     evaluations: int = 4
-    """Times that the training stops to label dev sentences; the best adapter is kept."""
+    """Times that the training stops to label dev sentences; of these adapters the last is kept, unless
+    an earlier one was better by more than chance."""
     patience: int = 2
-    """Evaluations without a better F1 after which the training ends."""
+    """Evaluations after which the training ends, if each was worse than an earlier one by more than
+    chance."""
     checkpoint_seconds: float = 60
     """Time between checkpoints, which `resume=True` continues from."""
     template: str = "plain"

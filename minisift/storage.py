@@ -102,10 +102,11 @@ def save(labeler: Labeler, folder: Path) -> None:
                 shutil.copy(adapter / name, draft / name)
         (draft / FILE).write_text(labeler.description.to_json(), encoding="utf-8")
         (draft / "README.md").write_text(labeler.card(), encoding="utf-8")
-        if curve := labeler.description.made.get("training", {}).get("curve"):
+        training = labeler.description.made.get("training", {})
+        if curve := training.get("curve"):
             from minisift.curve import draw
 
-            draw(curve, draft / CURVE)
+            draw(curve, training.get("kept"), draft / CURVE)
 
 
 def adapter_folder(labeler: Labeler, scratch: Path) -> Path | None:

@@ -50,8 +50,10 @@ class Progress:
     curve: list[dict[str, float]] = field(default_factory=list)
     """Step, seconds and loss, and dev F1 where it was measured."""
     best: float = -1.0
+    kept: int = 0
+    """The step whose adapter is kept, of those that were evaluated."""
     worse: int = 0
-    """Evaluations since the best one."""
+    """Evaluations since then."""
 
 
 class Training:
@@ -61,7 +63,9 @@ class Training:
     continues from a checkpoint gives the same adapter, bit by bit, as one that never stopped.
 
     objective: makes rows into passes and answers them with their loss; that of a language model
-    by default. evaluate: dev F1 of the model as it is; checkpoint: the file to keep the state in;
+    by default. evaluate: dev F1 of the model as it is; chance: by how much two of them differ by chance
+    alone, so that a lower one is no reason to prefer an earlier adapter, whose learning rate had not
+    come to rest; checkpoint: the file to keep the state in;
     tokens: what a pass may hold, halved whenever memory runs out; identity: tells checkpoints of
     other base models. Where the launcher asks for it the model's weights are sharded over the
     processes (see sharding.py), which from then on all evaluate it together.
@@ -75,6 +79,7 @@ class Training:
         *,
         objective: Any = None,
         evaluate: Callable[[], float] | None = None,
+        chance: float = 0.0,
         checkpoint: Path | None = None,
         tokens: int = 1 << 14,
         identity: str = "",
@@ -82,6 +87,7 @@ class Training:
         self._model = model
         self._settings = settings
         self._evaluate = evaluate
+        self._chance = chance
         self._checkpoint = checkpoint
         size = settings.batch_size
         self._steps = [rows[first : first + size] for first in range(0, len(rows), size)]
@@ -136,7 +142,7 @@ class Training:
         return True
 
     def run(self) -> dict[str, Any]:
-        """Train to the end, or until Ctrl-C; the model has the best adapter then.
+        """Train to the end, or until Ctrl-C; the model has the adapter that was kept then.
 
         Returns what the labeler tells of its training.
         """
@@ -173,6 +179,7 @@ class Training:
             "loss": round(progress.loss, 4),
             "target_tokens": progress.tokens,
             "curve": progress.curve,
+            **({"kept": progress.kept} if self._best is not None else {}),
         }
         return {**told, "stopped": stopped} if stopped else told
 
@@ -269,7 +276,7 @@ class Training:
         progress.curve.append({"step": progress.step, "seconds": seconds, "loss": loss, **scores})
 
     def _score(self) -> dict[str, float]:
-        """The dev F1; the adapter is kept if it is the best so far, or as good."""
+        """The dev F1; the adapter is kept unless an earlier one was better by more than chance."""
         assert self._evaluate is not None
         found = [0.0]
         if self.is_main or self._sharded:
@@ -278,9 +285,11 @@ class Training:
             self._switch(training=True)
         if self._accelerator.num_processes > 1:
             broadcast_object_list(found)
-        self.progress.worse += 1
-        if found[0] >= self.progress.best:
-            self.progress.best, self.progress.worse = found[0], 0
+        progress = self.progress
+        progress.worse += 1
+        if found[0] >= progress.best - self._chance:
+            progress.best = max(progress.best, found[0])
+            progress.kept, progress.worse = progress.step, 0
             self._best = self._taken()
         return {"f1": round(found[0], 4)}
 

@@ -151,11 +151,20 @@ def test_when_memory_runs_out_passes_get_smaller(monkeypatch, caplog):
         train(tiny(), batch, chosen)
 
 
-def test_the_best_adapter_is_kept_and_training_ends_early():
+@pytest.mark.parametrize(
+    ("chance", "given", "kept"),
+    [
+        (0.0, [0.1, 0.5, 0.5, 0.2, 0.3], 2),
+        (0.1, [0.1, 0.5, 0.45, 0.2, 0.39], 2),  # no worse than chance makes it
+        (0.1, [0.1, 0.5, 0.41, 0.32, 0.33], 2),  # measured by the best, so that it does not slide
+        (0.4, [0.3, 0.5, 0.2, 0.2, 0.3, 0.1, 0.2, 0.1, 0.1, 0.1], 9),
+    ],
+)
+def test_the_last_adapter_is_kept_unless_one_was_better(chance, given, kept):
     batch = random_rows(40)
     chosen = Settings(learning_rate=1e-2, quantize=None, evaluations=10, patience=2)
     model, seen = tiny(), []
-    scores = iter([0.1, 0.5, 0.5, 0.2, 0.3])
+    scores = iter(given)
 
     def evaluate():
         assert not model.training
@@ -163,10 +172,11 @@ def test_the_best_adapter_is_kept_and_training_ends_early():
         seen.append(weights_of(model))
         return next(scores)
 
-    told = train(model, batch, chosen, evaluate=evaluate)
-    assert told["stopped"] == "no better F1"
-    assert [row["f1"] for row in told["curve"] if "f1" in row] == [0.1, 0.5, 0.5, 0.2, 0.3]
-    assert torch.equal(weights_of(model), seen[2])
+    told = train(model, batch, chosen, evaluate=evaluate, chance=chance)
+    assert ("stopped" in told) == (len(given) < 10)
+    assert [row["f1"] for row in told["curve"] if "f1" in row] == given
+    assert told["kept"] == 2 * kept + 2
+    assert torch.equal(weights_of(model), seen[kept])
     assert not model.training
 
 

@@ -18,7 +18,7 @@ import torch
 from minisift import attention, models
 from minisift.data import Example, Span
 from minisift.evaluation import Report, score
-from minisift.fitting import evaluated, hold_out
+from minisift.fitting import chance, evaluated, hold_out
 from minisift.labeler import as_examples
 from minisift.settings import make_settings
 from minisift.tags import decode, encode, mended
@@ -239,6 +239,7 @@ def fit_token_classifier(
         chosen,
         objective=objective,
         evaluate=(lambda: tagger.evaluate(sample).f1) if sample and chosen.evaluations else None,
+        chance=chance(sample),
         tokens=_TOKENS,
         identity=source.fingerprint,
     )

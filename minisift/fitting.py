@@ -53,8 +53,8 @@ def fit(
     model: a bundled name ("smollm2-135m", "gemma-3-270m"), hub id, folder or .gguf file.
     train_set: a list of `Example`, a path or a Hugging Face `Dataset`. dev_set likewise: it tells
     whether an adapter on the way was better than the last one, calibrates the scores, and its F1
-    travels with the labeler; without one a tenth of 100 and more sentences is held out (`held_out`). output_dir: where to write the
-    adapter folder. names, descriptions and instruction: see `task.make_task`; no instruction by
+    travels with the labeler; without one a tenth of 100 and more sentences is held out (`held_out`).
+    output_dir: where to write the adapter folder. names, descriptions and instruction: see `task.make_task`; no instruction by
     default, since trained models do better without. resume: continue a training that was killed or
     interrupted, from the checkpoint beside `output_dir`, to the adapter that it would have become.
     settings: the fields of `settings.Settings`, such as strategy="mrc", shots=8, epochs,
@@ -250,12 +250,11 @@ def evaluated(dev: Sequence[Example], seed: int) -> Sequence[Example]:
 
 
 def chance(sample: Sequence[Example]) -> float:
-    """By how much two F1 on these sentences may differ by chance alone: two standard errors.
-
-    That of one F1 is about that of a share of as many spans, at most half of the root of 1 / spans.
+    """By how much two F1 on these sentences may differ by chance alone: two standard errors of a
+    difference, where one F1's is that of a share of as many spans, at most sqrt(1 / spans) / 2.
     """
     spans = sum(len(example.spans) for example in sample)
-    return 2 * math.sqrt(2) * 0.5 / math.sqrt(max(1, spans))
+    return math.sqrt(2 / max(1, spans))
 
 
 def _checkpoint(output_dir: str | os.PathLike[str] | None, resume: bool) -> Path | None:

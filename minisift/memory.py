@@ -120,9 +120,8 @@ def estimate(
     of_layers = linear * (_NF4 if quantize else dtype.itemsize)
     weights = of_layers + others * dtype.itemsize
     layers = config.get_text_config().num_hidden_layers
-    if (
-        device != "cpu" and (shares := sharding.shares()) > 1
-    ):  # while one layer computes, the next one comes
+    if device != "cpu" and (shares := sharding.shares()) > 1:
+        # while one layer computes, the next one comes
         weights += of_layers / shares + 2 * of_layers / layers - of_layers
     adapter = sum(added for _, _, added in full.values())
     checkpointing = settings.checkpoints_on(device)

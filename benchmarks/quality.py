@@ -6,8 +6,9 @@
 
 FOLDER holds the four tasks' data: ner-conll2003, absa-rest14, chunking-conll2000, triggers-casie.
 Each run trains on sentences that its seed draws, the same for all systems, and is scored on the same
-part of the test set. minisift runs with its defaults and is scored as the exported F16 file. Rows
-are appended as runs end; those that are there already are not run again. The table gives mean and
+part of the test set. minisift runs with its defaults and is scored as the exported F16 file, or with
+--engine transformers as it is. Rows are appended as runs end; those that are there already are not run
+again. The table gives mean and
 standard deviation over the seeds.
 """
 
@@ -40,8 +41,10 @@ MODELS = {"minisift SmolLM2-135M": "smollm2-135m", "minisift Gemma-3-270m": "gem
 KEYS = ("task", "size", "seed", "system")
 
 
-def sift(model: str, train: Sequence[Any], seed: int, texts: Sequence[Any]) -> Any:
+def sift(model: str, train: Sequence[Any], seed: int, texts: Sequence[Any], engine: str) -> Any:
     labeler = minisift.fit(model, train, seed=seed)
+    if engine == "transformers":
+        return labeler.predict(texts)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "labeler.gguf"
         labeler.export(path, quantization="f16", verify=False)
@@ -51,7 +54,7 @@ def sift(model: str, train: Sequence[Any], seed: int, texts: Sequence[Any]) -> A
     return found
 
 
-def run(folder: Path, task: str, size: int, seed: int, system: str) -> dict[str, Any]:
+def run(folder: Path, task: str, size: int, seed: int, system: str, engine: str) -> dict[str, Any]:
     train_file, test_file, every = TASKS[task]
     options: Any = {"on_error": "skip", "on_misaligned": "skip"}
     pool = minisift.read(folder / train_file, **options)
@@ -59,7 +62,7 @@ def run(folder: Path, task: str, size: int, seed: int, system: str) -> dict[str,
     texts = list(minisift.read(folder / test_file, **options))[::every]
     started = time.monotonic()
     if system in MODELS:
-        found = sift(MODELS[system], train, seed, texts)
+        found = sift(MODELS[system], train, seed, texts, engine)
     else:
         found = PEERS[system](train, seed, texts)
     report = score(texts, found)
@@ -70,6 +73,7 @@ def run(folder: Path, task: str, size: int, seed: int, system: str) -> dict[str,
         "recall": round(report.recall, 4),
         "seconds": round(time.monotonic() - started),
         "version": minisift.__version__,
+        **({"engine": engine} if system in MODELS else {}),
     }
 
 
@@ -103,6 +107,12 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     systems = [*MODELS, *PEERS]
     parser.add_argument("--systems", nargs="+", choices=systems, default=systems)
+    parser.add_argument(
+        "--engine",
+        choices=("llama.cpp", "transformers"),
+        default="llama.cpp",
+        help="what labels; transformers where there is a GPU and llama.cpp was built without",
+    )
     given = parser.parse_args()
     rows = []
     if given.rows.exists():
@@ -119,7 +129,7 @@ def main() -> None:
         if cell in done:
             continue
         print(*cell, flush=True)
-        rows.append(run(given.folder, *cell))
+        rows.append(run(given.folder, *cell, given.engine))
         print(f"F1 {rows[-1]['f1']:.3f}, {rows[-1]['seconds']} s", flush=True)
         with whole(given.rows) as draft:
             draft.write_text("".join(json.dumps(row) + "\n" for row in rows))

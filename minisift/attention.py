@@ -6,7 +6,8 @@ nothing is computed that a mask would throw away.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ _PLAIN = 1024
 for a matrix of probabilities a head."""
 _lengths: list[int] = []
 """What `begin` was told."""
+_kind: str | None = None
+"""What `as_on` was told."""
 
 
 def use(model: Any, implementation: str = NAME) -> None:
@@ -46,6 +49,17 @@ def begin(lengths: Sequence[int]) -> None:
     _lengths[:] = lengths
 
 
+@contextmanager
+def as_on(device: str) -> Iterator[None]:
+    """Attend as on this kind of device, wherever the tensors are: for rehearsals."""
+    global _kind
+    _kind = device
+    try:
+        yield
+    finally:
+        _kind = None
+
+
 def attend(
     module: Any,
     query: torch.Tensor,
@@ -70,7 +84,7 @@ def attend(
     rows = []
     for q, k, v in zip(*(part[0].split(_lengths, 1) for part in (query, key, value)), strict=True):
         window = sliding_window if sliding_window and sliding_window < q.shape[1] else None
-        if softcap or (q.device.type == "cpu" and q.shape[1] <= _PLAIN):
+        if softcap or ((_kind or q.device.type) == "cpu" and q.shape[1] <= _PLAIN):
             rows.append(_written_out(q, k, v, scaling, causal, window, softcap))
             continue
         mask = None if window is None else _mask(q.shape[1], causal, window, q)

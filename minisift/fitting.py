@@ -96,12 +96,18 @@ def fit(
     )
     chosen = replace(chosen, quantize=models.usable(chosen.quantize))
     planned = estimate(models.configuration(source), rows, chosen, models.device())
-    chosen = replace(chosen, learning_rate=chosen.rate(planned.parameters))
+    chosen = replace(
+        chosen,
+        learning_rate=chosen.rate(planned.parameters),
+        gradient_checkpointing=planned.gradient_checkpointing,
+    )
     if not planned.fits:
         logger.warning("This may not fit; minisift.plan tells what would help.\n%s", planned)
 
     def loaded(where: str | None = None) -> tuple[Any, str | None]:
         base, quantized = models.load_base(source, chosen.quantize, where)
+        if planned.unpacked:
+            models.unpack(base)
         lora = chosen.lora_rank, chosen.lora_dropout, chosen.seed
         return models.add_lora(base, *lora), quantized
 

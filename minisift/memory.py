@@ -37,6 +37,8 @@ _LIBRARIES, _BUFFERS = 0.4e9, 0.225e6
 (measured)."""
 _ENOUGH = 1024
 """Tokens a pass from which on a CPU gains little by more of them."""
+_SPARE = 1 / 8
+"""Share of a GPU's memory that a bf16 copy of 4-bit weights may take (see models.unpack)."""
 _USABLE = 0.9
 """Share of the available memory that passes may fill."""
 
@@ -49,6 +51,8 @@ class Plan:
     dtype: torch.dtype
     """What the model computes in."""
     quantize: str | None
+    unpacked: bool
+    """Whether 4-bit weights have a bf16 copy that is computed with."""
     gradient_checkpointing: bool
     parameters: int
     weights: int
@@ -63,6 +67,8 @@ class Plan:
     tokens: int
     """Tokens that a pass may have: rows are packed up to it."""
     available: int
+    least: int
+    """What it would take with activations recomputed and no copies, where those were chosen."""
     advice: tuple[str, ...] = ()
 
     @property
@@ -74,11 +80,13 @@ class Plan:
         return self.total <= self.available
 
     def fits_in(self, gigabytes: float) -> bool:
-        return self.total <= gigabytes * 1e9
+        return self.least <= gigabytes * 1e9
 
     def __str__(self) -> str:
         dtype = "bf16" if self.dtype == torch.bfloat16 else "float32"
         how = [f"{self.quantize} in {dtype}" if self.quantize else dtype]
+        if self.unpacked:
+            how.append("unpacked once")
         if self.gradient_checkpointing:
             how.append("gradient checkpointing")
         lines = [
@@ -109,7 +117,27 @@ def estimate(
     device: str,
     available: int | None = None,
 ) -> Plan:
-    """The plan of training a model of this configuration on rows; available: bytes there are."""
+    """The plan of training a model of this configuration on rows; available: bytes there are.
+
+    Where the settings leave it open, a GPU recomputes activations only if it could not hold those of
+    a whole step.
+    """
+    if available is None:
+        available = _available(device)
+    if device == "cpu" or settings.gradient_checkpointing is not None:
+        return _planned(config, rows, settings, device, available)
+    thrifty, roomy = (
+        _planned(config, rows, replace(settings, gradient_checkpointing=on), device, available)
+        for on in (True, False)
+    )
+    if roomy.fits and roomy.tokens >= settings.batch_size * roomy.longest:
+        return replace(roomy, least=thrifty.least)
+    return thrifty
+
+
+def _planned(
+    config: Any, rows: Sequence[Row], settings: Settings, device: str, available: int
+) -> Plan:
     quantize = settings.quantize
     dtype = precision(device)
     longest = max(len(row.ids) for row in rows)
@@ -118,7 +146,10 @@ def estimate(
     linear = sum(size for size, is_linear, _ in full.values() if is_linear)
     others = sum(size for size, is_linear, _ in full.values() if not is_linear)
     of_layers = linear * (_NF4 if quantize else dtype.itemsize)
-    weights = of_layers + others * dtype.itemsize
+    copied = 2 * linear
+    spare = device == "cuda" and copied <= _SPARE * available
+    unpacked = bool(quantize) and spare and sharding.shares() == 1
+    weights = of_layers + unpacked * copied + others * dtype.itemsize
     layers = config.get_text_config().num_hidden_layers
     if device != "cpu" and (shares := sharding.shares()) > 1:
         # while one layer computes, the next one comes
@@ -128,11 +159,12 @@ def estimate(
 
     def activations(tokens: int, kept: int) -> int:
         one, two = (
-            _rehearsed(config, settings, dtype, n, tokens, kept, checkpointing) for n in (1, 2)
+            _rehearsed(config, settings, device, n, tokens, kept, checkpointing) for n in (1, 2)
         )
         # of packed weights one matrix at a time is unpacked
-        unpacked = max(size for size, is_linear, _ in full.values() if is_linear) * dtype.itemsize
-        return one + (layers - 1) * (two - one) + (unpacked if quantize else 0)
+        largest = max(size for size, is_linear, _ in full.values() if is_linear)
+        one_matrix = largest * dtype.itemsize if quantize and not unpacked else 0
+        return one + (layers - 1) * (two - one) + one_matrix
 
     needed = activations(longest, counted)
     # what a token adds, from a row half as long
@@ -142,6 +174,7 @@ def estimate(
         device=device,
         dtype=dtype,
         quantize=quantize,
+        unpacked=unpacked,
         gradient_checkpointing=checkpointing,
         parameters=sum(size for size, _, _ in full.values()),
         weights=int(weights),
@@ -152,8 +185,10 @@ def estimate(
         ),
         longest=longest,
         tokens=longest,
-        available=_available(device) if available is None else available,
+        available=available,
+        least=0,
     )
+    plan = replace(plan, least=plan.total - unpacked * copied)
     room = int((_USABLE * plan.available - plan.total) / each)
     if device == "cpu":
         room = min(room, _ENOUGH - longest)
@@ -250,7 +285,7 @@ class _Ledger(TorchDispatchMode):
 def _rehearsed(
     config: Any,
     settings: Settings,
-    dtype: torch.dtype,
+    device: str,
     layers: int,
     tokens: int,
     counted: int,
@@ -259,6 +294,7 @@ def _rehearsed(
     """The most bytes that a step of a model of so many layers has beside weights and adapter."""
     from transformers import AutoModelForCausalLM
 
+    dtype = precision(device)
     config = copy.deepcopy(config)
     text = config.get_text_config()
     text.num_hidden_layers = layers
@@ -282,6 +318,7 @@ def _rehearsed(
         inputs = (ids, torch.arange(tokens)[None], [tokens], kept, kept)
         with (
             _Ledger((*objective.parameters(), *objective.buffers())) as ledger,
+            attention.as_on(device),
             torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16),
         ):
             objective(*inputs).backward()

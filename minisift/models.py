@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 from minisift.files import cache_folder, whole
@@ -265,6 +266,30 @@ def _compute_in_float32(model: Any) -> None:
         state = getattr(getattr(module, "weight", None), "quant_state", None)
         if state is not None:
             module.compute_dtype = state.dtype = torch.float32
+
+
+def unpack(model: Any) -> Any:
+    """Let 4-bit linear layers compute with a bf16 copy of their weights, which stay as they are.
+
+    The products are the same but for rounding; a GPU that runs a small model spends most of its time
+    on unpacking weights for each of them anew.
+    """
+    from bitsandbytes.functional import dequantize_4bit
+
+    for module in model.modules():
+        if (state := getattr(getattr(module, "weight", None), "quant_state", None)) is not None:
+            copy = dequantize_4bit(module.weight, state)
+            module.register_buffer("unpacked", copy, persistent=False)
+            module.forward = MethodType(_multiply_unpacked, module)
+    return model
+
+
+def _multiply_unpacked(module: Any, inputs: Any) -> Any:
+    import torch
+
+    weights = module.unpacked
+    bias = None if module.bias is None else module.bias.to(weights.dtype)
+    return torch.nn.functional.linear(inputs.to(weights.dtype), weights, bias).to(inputs.dtype)
 
 
 def add_lora(model: Any, rank: int, dropout: float, seed: int) -> Any:

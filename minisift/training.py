@@ -392,7 +392,7 @@ def _keep_freed_memory(keep: bool) -> None:
 
 def _digest(rows: Sequence[Any], settings: Settings, identity: str) -> str:
     """Tells trainings apart: by all that shapes the adapter."""
-    shaping = replace(settings, checkpoint_seconds=0)
+    shaping = replace(settings, checkpoint_seconds=0, gradient_checkpointing=None)
     digest = hashlib.sha256(f"{identity} {shaping!r}".encode())
     for row in rows:
         digest.update(repr(row).encode())

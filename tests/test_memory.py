@@ -57,11 +57,15 @@ def test_a_plan_tells_what_fits_and_what_would(train):
     roomy = minisift.plan("smollm2-135m", train, device="cuda", memory=8)
     assert roomy.fits
     assert roomy.advice == ()
-    assert roomy.gradient_checkpointing
+    assert roomy.unpacked
+    assert not roomy.gradient_checkpointing  # what there is room for is not computed twice
+    assert roomy.least < roomy.total
     assert roomy.tokens > 10 * roomy.longest
     assert "8 GB yes" in str(roomy)
     tight = minisift.plan("smollm2-135m", train, device="cuda", memory=0.5)
     assert not tight.fits
+    assert tight.gradient_checkpointing
+    assert not tight.unpacked
     assert tight.tokens == tight.longest
     assert any("shots=4" in line for line in tight.advice)
     assert "to save memory: " in str(tight)
@@ -70,13 +74,14 @@ def test_a_plan_tells_what_fits_and_what_would(train):
 
 
 def test_a_plan_counts_the_share_of_each_process(train, monkeypatch):
-    whole = minisift.plan("smollm2-135m", train, device="cuda", memory=8)
+    whole = minisift.plan("smollm2-135m", train, device="cuda", memory=1)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    shared = minisift.plan("smollm2-135m", train, device="cuda", memory=8)
+    shared = minisift.plan("smollm2-135m", train, device="cuda", memory=1)
     layers = 106_168_320 * (0.5 + 1 / 64 + 4 / (64 * 256))  # all of them, in NF4
     assert shared.weights == pytest.approx(whole.weights - layers * (3 / 4 - 2 / 30), rel=1e-3)
-    assert dataclasses.replace(shared, weights=whole.weights, tokens=whole.tokens) == whole
+    same = {name: getattr(whole, name) for name in ("weights", "tokens", "least")}
+    assert dataclasses.replace(shared, **same) == whole
 
 
 @pytest.mark.parametrize(
@@ -98,6 +103,7 @@ def test_plans_count_what_a_cpu_computes_in(train, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     plan = minisift.plan("smollm2-135m", train, device="cpu", memory=8, quantize=None)
     assert plan.weights == plan.parameters * 4
+    assert plan.least == plan.total
     assert "float32" in str(plan)
 
 

@@ -1,5 +1,6 @@
 """Passes, loss, the loop, resuming; on tiny random models."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -23,7 +24,7 @@ pytest.importorskip("torch")
 import torch
 from tiny_models import SMALL, TINY, tiny
 
-from minisift import attention
+from minisift import attention, models
 from minisift.batches import Objective, collate, pack, targets, training_rows
 from minisift.training import Training
 
@@ -101,6 +102,22 @@ def test_a_packed_loss_and_its_gradients_are_those_of_the_rows_alone(
     for ours, theirs in zip(packed.parameters(), alone.parameters(), strict=True):
         if theirs.requires_grad:
             assert torch.allclose(ours.grad, theirs.grad, atol=1e-4, rtol=1e-3)
+
+
+def test_unpacked_weights_give_the_same_products():
+    from bitsandbytes.nn import Linear4bit
+
+    torch.manual_seed(0)
+    layer = Linear4bit(128, 64, compute_dtype=torch.bfloat16, quant_type="nf4").to("cpu")
+    for dtype in (torch.bfloat16, torch.float32):
+        inputs = torch.randn(3, 5, 128, dtype=dtype, requires_grad=True)
+        found = []
+        for model in (layer, models.unpack(copy.deepcopy(layer))):
+            outputs = model(inputs)
+            found.append((outputs, *torch.autograd.grad(outputs.sum(), inputs)))
+        for a, b in zip(*found, strict=True):
+            torch.testing.assert_close(a, b, atol=0.02, rtol=0.02)  # bf16, added up in other orders
+    assert not any("unpacked" in name for name in models.unpack(layer).state_dict())
 
 
 @pytest.mark.parametrize("tokens", [1, 1 << 14])

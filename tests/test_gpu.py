@@ -1,0 +1,110 @@
+"""What only a GPU can show; elsewhere these are skipped."""
+
+import dataclasses
+
+import pytest
+
+import minisift
+
+pytest.importorskip("torch")
+
+import torch
+
+from minisift import models
+from minisift.batches import Objective, collate
+from minisift.memory import estimate
+from minisift.prompts import Row
+from minisift.settings import Settings
+from minisift.training import Training
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
+
+QUICK = Settings(learning_rate=1e-3, evaluations=0, held_out=0, checkpoint_seconds=0)
+
+
+def loaded():
+    base, quantized = models.load_base(models.resolve("smollm2-135m"), "nf4")
+    assert quantized == "nf4"
+    return models.add_lora(base, 16, 0.0, 0)
+
+
+def random_rows(count, length):
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(1, 40_000, (count, length), generator=generator).tolist()
+    return [Row(row, [at % 2 == 1 for at in range(length)]) for row in ids]
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_packed_loss_is_that_of_the_rows_alone():
+    objective = Objective(loaded())
+    objective.prepare(True)
+    rows = random_rows(2, 200) + random_rows(1, 700)
+    with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
+        alone = [float(objective(**collate([row], "cuda"))) for row in rows]
+        packed = float(objective(**collate(rows, "cuda")))
+    assert packed == pytest.approx(sum(alone), rel=1e-3)
+
+
+def test_the_same_seed_gives_the_same_adapter_and_a_checkpoint_continues_to_it(tmp_path):
+    rows = random_rows(12, 300)
+    whole, again = (Training(loaded(), rows, QUICK) for _ in range(2))
+    whole.run(), again.run()
+    assert same(whole.weights(), again.weights())
+
+    class Cut(Training):
+        def _step(self, rows):
+            if self.progress.step == 3:
+                raise KeyboardInterrupt
+            super()._step(rows)
+
+    path = tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        Cut(loaded(), rows, QUICK, checkpoint=path).run()
+    continued = Training(loaded(), rows, QUICK, checkpoint=path)
+    assert continued.resume()
+    continued.run()
+    assert same(whole.weights(), continued.weights())
+
+
+def test_when_memory_runs_out_passes_get_smaller(caplog):
+    settings = dataclasses.replace(QUICK, batch_size=16, gradient_checkpointing=False)
+    rows = random_rows(32, 600)
+    torch.cuda.empty_cache()
+    whole = torch.cuda.mem_get_info()[1]
+    torch.cuda.set_per_process_memory_fraction(6e9 / whole)
+    try:
+        training = Training(loaded(), rows, settings, tokens=16 * 600)
+        told = training.run()
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        del training
+    assert told["steps"] == 2
+    assert "Out of memory" in caplog.text
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_estimates_are_within_15_percent_of_the_peak(checkpointing):
+    settings = dataclasses.replace(QUICK, batch_size=1, gradient_checkpointing=checkpointing)
+    rows = random_rows(3, 2048)
+    config = models.configuration(models.resolve("smollm2-135m"))
+    planned = estimate(config, rows, settings, "cuda", int(24e9))
+    model = models.unpack(loaded()) if planned.unpacked else loaded()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    Training(model, rows, settings, tokens=planned.longest).run()
+    free, whole = torch.cuda.mem_get_info()
+    libraries = whole - free - torch.cuda.memory_reserved()
+    taken = torch.cuda.max_memory_allocated() + libraries
+    assert planned.total == pytest.approx(taken, rel=0.15), (planned, taken, libraries)
+
+
+def test_fit_learns_and_labels(train, dev):
+    labeler = minisift.fit("smollm2-135m", train, dev_set=dev, shots=3, max_prompts=160)
+    report = labeler.evaluate(dev)
+    assert report.f1 > 0.75
+    texts = [example.text for example in dev]
+    again = [labeler.predict([text])[0] for text in texts[:8]]
+    assert again == labeler.predict(texts[:8]) or report.f1 > 0.75

@@ -120,11 +120,12 @@ def estimate(
     """The plan of training a model of this configuration on rows; available: bytes there are.
 
     Where the settings leave it open, a GPU recomputes activations only if it could not hold those of
-    a whole step.
+    a whole step, or if weights are sharded: then all processes have to do alike.
     """
     if available is None:
         available = _available(device)
-    if device == "cpu" or settings.gradient_checkpointing is not None:
+    alone = sharding.shares() == 1
+    if device == "cpu" or not alone or settings.gradient_checkpointing is not None:
         return _planned(config, rows, settings, device, available)
     thrifty, roomy = (
         _planned(config, rows, replace(settings, gradient_checkpointing=on), device, available)

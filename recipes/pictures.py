@@ -56,9 +56,23 @@ def systems(rows: Rows, task: str) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def measured(rows: Rows, experiment: str) -> list[str]:
+    """The tasks that have rows of an experiment, not only those that all experiments share."""
+    shared = set(EXPERIMENTS["baselines"](""))
+    return [
+        task
+        for task in TASKS
+        if any(
+            seeds(rows, run)
+            for run in EXPERIMENTS[experiment](task)
+            if experiment == "baselines" or replace(run, task="") not in shared
+        )
+    ]
+
+
 def panels(rows: Rows, experiment: str) -> tuple[Figure, list[tuple[str, Any]]]:
-    """A figure with an empty panel for each task that has rows of an experiment."""
-    tasks = [t for t in TASKS if any(seeds(rows, run) for run in EXPERIMENTS[experiment](t))]
+    """A figure with an empty panel for each task that an experiment has measured."""
+    tasks = measured(rows, experiment)
     columns = min(2, len(tasks))
     lines = -(-len(tasks) // max(1, columns))
     figure = Figure(figsize=(4.6 * max(1, columns), 3.2 * lines + 0.6), layout="constrained")
@@ -138,12 +152,12 @@ def draw_shots(rows: Rows) -> Figure:
 def draw_baselines(rows: Rows) -> Figure:
     figure, found = panels(rows, "baselines")
     for task, axis in found:
-        measured = systems(rows, task)
-        order = [name for name in reversed(SYSTEMS) if name in measured]
+        runs = systems(rows, task)
+        order = [name for name in reversed(SYSTEMS) if name in runs]
         for at, name in enumerate(order):
-            mean, spread = summary(measured[name])
+            mean, spread = summary(runs[name])
             axis.errorbar([mean], [at], xerr=[spread], fmt="o", color=SYSTEMS[name][0], capsize=3)
-            scores = [row["f1"] for row in measured[name]]
+            scores = [row["f1"] for row in runs[name]]
             axis.plot(scores, [at] * len(scores), "|", color=SYSTEMS[name][0], alpha=0.6)
         axis.set_yticks(range(len(order)), order, fontsize=8)
         axis.grid(axis="y", visible=False)

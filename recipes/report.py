@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pictures import PICTURES, SYSTEMS, TITLES, Rows, seeds, summary, systems
+from pictures import PICTURES, SYSTEMS, TITLES, Rows, measured, seeds, summary, systems
 from study import EXPERIMENTS, TASKS, Run
 
 from minisift.files import write_whole
@@ -175,6 +175,11 @@ figcaption { color: #555 }
 """
 
 
+def told(values: Iterable[str]) -> str:
+    """Values and how many of each, most first."""
+    return ", ".join(f"{value} ({count} runs)" for value, count in Counter(values).most_common())
+
+
 def page(rows: Rows, sizes: dict[str, Any], pictures: dict[str, bytes]) -> str:
     versions = next(iter(rows.values()))["versions"]
     hours = sum({run.trained: row["train_seconds"] for run, row in rows.items()}.values())
@@ -184,6 +189,7 @@ def page(rows: Rows, sizes: dict[str, Any], pictures: dict[str, bytes]) -> str:
         ("runs", str(len(rows))),
         ("hours", f"{hours / 3600:.1f}"),
         ("most memory, GB", f"{max(row['peak_gb'] for row in rows.values()):.1f}"),
+        *((name, told(row[name] for row in rows.values())) for name in ("device", "engine")),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]
     figures = "".join(
@@ -226,7 +232,7 @@ def main() -> None:
     given.output.mkdir(parents=True, exist_ok=True)
     pictures = {}
     for name, (_, drawn) in PICTURES.items():
-        if not any(seeds(rows, run) for task in TASKS for run in EXPERIMENTS[name](task)):
+        if not measured(rows, name):
             continue
         figure = drawn(rows)
         for ending in ("png", "svg"):

@@ -96,9 +96,10 @@ def context_bytes() -> int:
 def products(config: Any, parameters: int, rows: list[Row], recomputed: bool) -> float:
     """Operations of a step's matrix products, without attention's."""
     head = config.vocab_size * config.hidden_size
+    embedded = head if config.tie_word_embeddings else 2 * head
     tokens = sum(len(row.ids) for row in rows)
     passes = 3 if recomputed else 2
-    return 2 * passes * (parameters - 2 * head) * tokens + 4 * head * sum(map(targets, rows))
+    return 2 * passes * (parameters - embedded) * tokens + 4 * head * sum(map(targets, rows))
 
 
 def measure(given: argparse.Namespace, length: int) -> dict[str, Any]:
@@ -124,7 +125,8 @@ def measure(given: argparse.Namespace, length: int) -> dict[str, Any]:
     ]
     planned = estimate(config, rows, settings, "cuda", int(given.memory * 1e9))
     whole = torch.cuda.mem_get_info()[1]
-    torch.cuda.set_per_process_memory_fraction((given.memory * 1e9 - context) / whole)
+    share = (given.memory * 1e9 - context) / whole
+    torch.cuda.set_per_process_memory_fraction(min(1.0, share))
     model, _ = models.load_base(source, "nf4")
     loading = torch.cuda.max_memory_reserved()
     if planned.unpacked:
@@ -185,6 +187,8 @@ def main() -> None:
     parser.add_argument("--model", help="a model's folder, instead of random weights")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.steps < 3:
+        parser.error("--steps below 3 leave nothing to time")
     if not torch.cuda.is_available():
         parser.exit(2, "No CUDA GPU here; fix: run it where there is one.\n")
     if given.one:
@@ -198,6 +202,8 @@ def main() -> None:
             writer = context.Process(target=write_model, args=shape)
             writer.start()
             writer.join()
+            if writer.exitcode:
+                parser.exit(1, f"{scratch}: the model could not be written.\n")
         found = []
         for length in given.lengths:
             command = [sys.executable, *sys.argv, "--model", given.model or scratch]

@@ -7,9 +7,9 @@
 FOLDER holds the four tasks' data: ner-conll2003, absa-rest14, chunking-conll2000, triggers-casie.
 Each run trains on sentences that its seed draws, the same for all systems, and is scored on the same
 part of the test set. minisift runs with its defaults and is scored as the exported F16 file, or with
---engine transformers as it is. Rows are appended as runs end; those that are there already are not run
-again. The table gives mean and
-standard deviation over the seeds.
+--engine transformers as it is; rows tell which, the table does not. Rows are appended as runs end;
+those that are there already are not run again. The table gives mean and standard deviation over the
+seeds.
 """
 
 from __future__ import annotations
@@ -54,6 +54,12 @@ def sift(model: str, train: Sequence[Any], seed: int, texts: Sequence[Any], engi
     return found
 
 
+def device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
 def run(folder: Path, task: str, size: int, seed: int, system: str, engine: str) -> dict[str, Any]:
     train_file, test_file, every = TASKS[task]
     options: Any = {"on_error": "skip", "on_misaligned": "skip"}
@@ -73,7 +79,7 @@ def run(folder: Path, task: str, size: int, seed: int, system: str, engine: str)
         "recall": round(report.recall, 4),
         "seconds": round(time.monotonic() - started),
         "version": minisift.__version__,
-        **({"engine": engine} if system in MODELS else {}),
+        **({"engine": engine, "device": device()} if system in MODELS else {}),
     }
 
 

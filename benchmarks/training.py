@@ -64,6 +64,8 @@ def minisift_steps(model: Any, rows: list[Row], settings: Settings, tokenizer: A
 
     config = model.get_base_model().config
     planned = estimate(config, rows, settings, models.device())
+    if planned.unpacked:
+        models.unpack(model)
     Timed(model, rows, settings, tokens=planned.tokens).run()
     return times
 

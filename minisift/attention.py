@@ -53,11 +53,11 @@ def begin(lengths: Sequence[int]) -> None:
 def as_on(device: str) -> Iterator[None]:
     """Attend as on this kind of device, wherever the tensors are: for rehearsals."""
     global _kind
-    _kind = device
+    before, _kind = _kind, device
     try:
         yield
     finally:
-        _kind = None
+        _kind = before
 
 
 def attend(

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from minisift import attention, sharding
 from minisift.batches import Objective, targets
-from minisift.models import add_lora, precision
+from minisift.models import add_lora, precision, recompute_activations
 from minisift.prompts import Row
 from minisift.settings import Settings
 
@@ -38,7 +38,7 @@ _LIBRARIES, _BUFFERS = 0.4e9, 0.225e6
 _ENOUGH = 1024
 """Tokens a pass from which on a CPU gains little by more of them."""
 _SPARE = 1 / 8
-"""Share of a GPU's memory that a bf16 copy of 4-bit weights may take (see models.unpack)."""
+"""Share of a CUDA card that bf16 copies of 4-bit weights may take (see models.unpack)."""
 _USABLE = 0.9
 """Share of the available memory that passes may fill."""
 
@@ -119,26 +119,39 @@ def estimate(
 ) -> Plan:
     """The plan of training a model of this configuration on rows; available: bytes there are.
 
-    Where the settings leave it open, a GPU recomputes activations only if it could not hold those of
-    a whole step, or if weights are sharded: then all processes have to do alike.
+    What the settings leave open is settled here for a CUDA card: activations are recomputed only if it
+    could not hold those of a whole step, or if weights are sharded, where all processes have to do
+    alike; 4-bit weights are unpacked once if their copies fit and take but a small share of it.
     """
+    card = _whole(device) if available is None else available
     if available is None:
         available = _available(device)
-    alone = sharding.shares() == 1
-    if device == "cpu" or not alone or settings.gradient_checkpointing is not None:
-        return _planned(config, rows, settings, device, available)
-    thrifty, roomy = (
-        _planned(config, rows, replace(settings, gradient_checkpointing=on), device, available)
-        for on in (True, False)
-    )
+
+    def planned(**changes: Any) -> Plan:
+        changed = replace(settings, **changes)
+        plan = _planned(config, rows, changed, device, available, card * _SPARE)
+        if plan.fits or not plan.unpacked:
+            return plan
+        return _planned(config, rows, changed, device, available)
+
+    if device != "cuda" or sharding.shares() > 1 or settings.gradient_checkpointing is not None:
+        return planned()
+    thrifty = planned(gradient_checkpointing=True)
+    roomy = planned(gradient_checkpointing=False)
     if roomy.fits and roomy.tokens >= settings.batch_size * roomy.longest:
         return replace(roomy, least=thrifty.least)
     return thrifty
 
 
 def _planned(
-    config: Any, rows: Sequence[Row], settings: Settings, device: str, available: int
+    config: Any,
+    rows: Sequence[Row],
+    settings: Settings,
+    device: str,
+    available: int,
+    spare: float = 0,
 ) -> Plan:
+    """spare: bytes that copies of 4-bit weights may take."""
     quantize = settings.quantize
     dtype = precision(device)
     longest = max(len(row.ids) for row in rows)
@@ -148,8 +161,7 @@ def _planned(
     others = sum(size for size, is_linear, _ in full.values() if not is_linear)
     of_layers = linear * (_NF4 if quantize else dtype.itemsize)
     copied = 2 * linear
-    spare = device == "cuda" and copied <= _SPARE * available
-    unpacked = bool(quantize) and spare and sharding.shares() == 1
+    unpacked = bool(quantize) and device == "cuda" and sharding.shares() == 1 and copied <= spare
     weights = of_layers + unpacked * copied + others * dtype.itemsize
     layers = config.get_text_config().num_hidden_layers
     if device != "cpu" and (shares := sharding.shares()) > 1:
@@ -162,10 +174,11 @@ def _planned(
         one, two = (
             _rehearsed(config, settings, device, n, tokens, kept, checkpointing) for n in (1, 2)
         )
-        # of packed weights one matrix at a time is unpacked
-        largest = max(size for size, is_linear, _ in full.values() if is_linear)
-        one_matrix = largest * dtype.itemsize if quantize and not unpacked else 0
-        return one + (layers - 1) * (two - one) + one_matrix
+        return one + (layers - 1) * (two - one) + (one_matrix if not unpacked else 0)
+
+    # of packed weights one matrix at a time is unpacked
+    largest = max(size for size, is_linear, _ in full.values() if is_linear)
+    one_matrix = largest * dtype.itemsize if quantize else 0
 
     needed = activations(longest, counted)
     # what a token adds, from a row half as long
@@ -189,7 +202,7 @@ def _planned(
         available=available,
         least=0,
     )
-    plan = replace(plan, least=plan.total - unpacked * copied)
+    plan = replace(plan, least=plan.total - unpacked * (copied - one_matrix))
     room = int((_USABLE * plan.available - plan.total) / each)
     if device == "cpu":
         room = min(room, _ENOUGH - longest)
@@ -226,6 +239,11 @@ def _available(device: str) -> int:
     import psutil
 
     return int(psutil.virtual_memory().available + _resident())
+
+
+def _whole(device: str) -> int:
+    """Bytes of the card."""
+    return int(torch.cuda.get_device_properties(0).total_memory) if device == "cuda" else 0
 
 
 def _resident() -> int:
@@ -305,7 +323,7 @@ def _rehearsed(
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
         model = add_lora(model, settings.lora_rank, settings.lora_dropout, 0).train()
     if checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute_activations(model)
     attention.use(model)
     objective = Objective(model)
     with FakeTensorMode():
@@ -319,7 +337,7 @@ def _rehearsed(
         inputs = (ids, torch.arange(tokens)[None], [tokens], kept, kept)
         with (
             _Ledger((*objective.parameters(), *objective.buffers())) as ledger,
-            attention.as_on(device),
+            attention.as_on("cuda" if device == "cuda" else "cpu"),
             torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16),
         ):
             objective(*inputs).backward()

@@ -271,8 +271,8 @@ def _compute_in_float32(model: Any) -> None:
 def unpack(model: Any) -> Any:
     """Let 4-bit linear layers compute with a bf16 copy of their weights, which stay as they are.
 
-    The products are the same but for rounding; a GPU that runs a small model spends most of its time
-    on unpacking weights for each of them anew.
+    The products are the same but for rounding, without the calls that unpack weights for each of them
+    anew. Weights that peft changes later, by merging an adapter, are unpacked each time again.
     """
     from bitsandbytes.functional import dequantize_4bit
 
@@ -280,6 +280,7 @@ def unpack(model: Any) -> Any:
         if (state := getattr(getattr(module, "weight", None), "quant_state", None)) is not None:
             copy = dequantize_4bit(module.weight, state)
             module.register_buffer("unpacked", copy, persistent=False)
+            module.unpacked_from = state
             module.forward = MethodType(_multiply_unpacked, module)
     return model
 
@@ -287,9 +288,19 @@ def unpack(model: Any) -> Any:
 def _multiply_unpacked(module: Any, inputs: Any) -> Any:
     import torch
 
+    if module.weight.quant_state is not module.unpacked_from:
+        return type(module).forward(module, inputs)
     weights = module.unpacked
     bias = None if module.bias is None else module.bias.to(weights.dtype)
     return torch.nn.functional.linear(inputs.to(weights.dtype), weights, bias).to(inputs.dtype)
+
+
+def recompute_activations(model: Any) -> None:
+    """Keep the inputs of layers alone for the backward pass: gradient checkpointing."""
+    # renamed in transformers 5.23
+    named = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
+    enable = next(getattr(model, name) for name in named if hasattr(model, name))
+    enable({"use_reentrant": False})
 
 
 def add_lora(model: Any, rank: int, dropout: float, seed: int) -> Any:

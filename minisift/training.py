@@ -104,6 +104,7 @@ class Training:
         # memory differs, but all have to cut a step into the same passes
         each = torch.tensor([tokens], device=self._accelerator.device)
         self._tokens = int(self._accelerator.gather(each).min())
+        self._recomputes = settings.checkpoints_on(where)
         self._half = any(weight.dtype == torch.bfloat16 for weight in model.parameters())
         self._rate = settings.rate(models.parameters(model))
         if self._sharded:
@@ -199,8 +200,8 @@ class Training:
         """Make the model ready to train, or to label as it came."""
         self._model.train(training)
         self._objective.prepare(training)
-        if training and self._settings.checkpoints_on(_device(self._model).type):
-            self._model.gradient_checkpointing_enable({"use_reentrant": False})
+        if training and self._recomputes:
+            models.recompute_activations(self._model)
         _keep_freed_memory(training)
 
     def _step(self, rows: Sequence[Any]) -> None:
@@ -212,12 +213,20 @@ class Training:
             except RuntimeError as error:
                 alone = self._accelerator.num_processes == 1
                 largest = max(pack(rows, self._tokens), key=len)
-                if not (alone and should_reduce_batch_size(error)) or len(largest) == 1:
+                if not (alone and should_reduce_batch_size(error)):
                     raise
-                self._tokens = max(1, sum(len(row.ids) for row in largest) // 2)
+                if len(largest) > 1:
+                    self._tokens = max(1, sum(len(row.ids) for row in largest) // 2)
+                    how = f"at most {self._tokens} tokens a pass"
+                elif self._recomputes:
+                    raise
+                else:
+                    self._recomputes = True
+                    models.recompute_activations(self._model)
+                    how = "activations are recomputed"
             self._optimizer.zero_grad()
             clear_device_cache(garbage_collection=True)
-            logger.warning("Out of memory: from here on at most %d tokens a pass.", self._tokens)
+            logger.warning("Out of memory: from here on %s.", how)
         torch.nn.utils.clip_grad_norm_(self._weights.values(), _LARGEST_GRADIENT)
         rate = self._rate * _schedule(self.progress.step, len(self._steps))
         for group in self._optimizer.param_groups:

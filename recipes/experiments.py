@@ -136,6 +136,9 @@ def work(runs: Sequence[Run], given: argparse.Namespace) -> list[dict[str, Any]]
     with tempfile.TemporaryDirectory() as scratch:
         started = time.monotonic()
         labeler = made(runs[0].trained, train, given, Path(scratch))
+        ours = hasattr(
+            labeler, "engine"
+        )  # token classifiers run in transformers, whatever is given
         seconds = round(time.monotonic() - started, 1)
         for run in runs:
             rows.append(
@@ -144,8 +147,9 @@ def work(runs: Sequence[Run], given: argparse.Namespace) -> list[dict[str, Any]]
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             rows[-1] |= {
                 "train_seconds": seconds,
-                "engine": given.engine,
+                "engine": given.engine if ours else "transformers",
                 "device": device(),
+                **({"quantize": labeler.description.base["quantize"]} if ours else {}),
                 "peak_gb": round(peak / (1e9 if sys.platform == "darwin" else 1e6), 2),
                 "versions": versions(),
             }

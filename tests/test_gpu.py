@@ -21,10 +21,16 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 QUICK = Settings(learning_rate=1e-3, evaluations=0, held_out=0, checkpoint_seconds=0)
 
 
-def loaded():
+@pytest.fixture(params=[True, False], ids=["thrifty", "roomy"])
+def thrifty(request):
+    """Whether memory is saved: activations recomputed, weights unpacked each time."""
+    return request.param
+
+
+def loaded(thrifty):
     base, quantized = models.load_base(models.resolve("smollm2-135m"), "nf4")
     assert quantized == "nf4"
-    return models.add_lora(base, 16, 0.0, 0)
+    return models.add_lora(base if thrifty else models.unpack(base), 16, 0.0, 0)
 
 
 def random_rows(count, length):
@@ -37,8 +43,8 @@ def same(a, b):
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_packed_loss_is_that_of_the_rows_alone():
-    objective = Objective(loaded())
+def test_a_packed_loss_is_that_of_the_rows_alone(thrifty):
+    objective = Objective(loaded(thrifty))
     objective.prepare(True)
     rows = random_rows(2, 200) + random_rows(1, 700)
     with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
@@ -47,9 +53,12 @@ def test_a_packed_loss_is_that_of_the_rows_alone():
     assert packed == pytest.approx(sum(alone), rel=1e-3)
 
 
-def test_the_same_seed_gives_the_same_adapter_and_a_checkpoint_continues_to_it(tmp_path):
-    rows = random_rows(12, 300)
-    whole, again = (Training(loaded(), rows, QUICK) for _ in range(2))
+def test_the_same_seed_gives_the_same_adapter_and_a_checkpoint_continues_to_it(thrifty, tmp_path):
+    rows, settings = (
+        random_rows(12, 300),
+        dataclasses.replace(QUICK, gradient_checkpointing=thrifty),
+    )
+    whole, again = (Training(loaded(thrifty), rows, settings) for _ in range(2))
     whole.run(), again.run()
     assert same(whole.weights(), again.weights())
 
@@ -61,8 +70,8 @@ def test_the_same_seed_gives_the_same_adapter_and_a_checkpoint_continues_to_it(t
 
     path = tmp_path / "checkpoint"
     with pytest.raises(KeyboardInterrupt):
-        Cut(loaded(), rows, QUICK, checkpoint=path).run()
-    continued = Training(loaded(), rows, QUICK, checkpoint=path)
+        Cut(loaded(thrifty), rows, settings, checkpoint=path).run()
+    continued = Training(loaded(thrifty), rows, settings, checkpoint=path)
     assert continued.resume()
     continued.run()
     assert same(whole.weights(), continued.weights())
@@ -75,15 +84,14 @@ def test_when_memory_runs_out_passes_get_smaller(caplog):
     whole = torch.cuda.mem_get_info()[1]
     torch.cuda.set_per_process_memory_fraction(6e9 / whole)
     try:
-        training = Training(loaded(), rows, settings, tokens=16 * 600)
-        told = training.run()
+        told = Training(loaded(False), rows, settings, tokens=16 * 600).run()
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-        del training
     assert told["steps"] == 2
     assert "Out of memory" in caplog.text
 
 
 def test_fit_learns_and_labels(train, dev):
     labeler = minisift.fit("smollm2-135m", train, dev_set=dev, shots=3, max_prompts=160)
+    assert any("unpacked" in name for name, _ in labeler.model().named_buffers())
     assert labeler.evaluate(dev).f1 > 0.6

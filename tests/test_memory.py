@@ -73,6 +73,16 @@ def test_a_plan_tells_what_fits_and_what_would(train):
         minisift.plan("smollm2-135m", train, device="mps")
 
 
+def test_copies_that_do_not_fit_are_not_planned(train):
+    given = {"device": "cuda", "gradient_checkpointing": False, "max_prompts": 2, "shots": 30}
+    ample = minisift.plan("smollm2-135m", train, memory=8, **given)
+    assert ample.unpacked
+    scarce = minisift.plan("smollm2-135m", train, memory=ample.total / 1e9 - 0.01, **given)
+    assert not scarce.unpacked
+    assert scarce.total == scarce.least == ample.least
+    assert scarce.fits
+
+
 def test_a_plan_counts_the_share_of_each_process(train, monkeypatch):
     whole = minisift.plan("smollm2-135m", train, device="cuda", memory=1)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")

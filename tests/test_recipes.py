@@ -132,6 +132,8 @@ def test_experiments_continue(shared_data, tmp_path):
     found = [json.loads(line) for line in rows.read_text().splitlines()]
     assert [row["constrained"] for row in found] == [True, False]
     assert all(len(row["sentences"]) == 4 and row["peak_gb"] > 0 for row in found)
+    assert all(row["device"] and row["engine"] == "llama.cpp" for row in found)
+    assert all(row["quantize"] in ("nf4", None) for row in found)
     assert all(not any(row["errors"]["examples"].values()) for row in found)
     assert found[1]["counts"]["answers"] == 4
 
@@ -154,6 +156,7 @@ def synthetic(path):
                         "precision": f1, "recall": f1, "label_seconds": 1, "train_seconds": 2,
                         "peak_gb": 1, "versions": {"torch": "1"}, "sentences": counts,
                         "counts": {"answers": 40, "invalid answers": 3},
+                        **({"device": "a card"} if run.system == "mrc" else {}),
                         "errors": {
                             "counts": {"type": 1, "missed": 0},
                             "confusion": [["gold \\ found", "A<b>", "-"], ["A<b>", "5", "1"]],
@@ -174,6 +177,8 @@ def test_the_report(tmp_path, monkeypatch, capsys):
     assert "A&lt;b&gt;" in page
     assert "<td>MRC is better than SRC</td><td>yes: +0.500 (p 0.001)</td>" in page
     assert "0.500 ± 0.000 *" in page
+    assert "not told (" in page
+    assert ", a card (" in page
     assert "even: +0.000 (p 1.000)" in page  # of systems that are alike
 
 

@@ -104,11 +104,15 @@ def test_a_packed_loss_and_its_gradients_are_those_of_the_rows_alone(
             assert torch.allclose(ours.grad, theirs.grad, atol=1e-4, rtol=1e-3)
 
 
-def test_unpacked_weights_give_the_same_products():
+def linear_4bit():
     from bitsandbytes.nn import Linear4bit
 
     torch.manual_seed(0)
-    layer = Linear4bit(128, 64, compute_dtype=torch.bfloat16, quant_type="nf4").to("cpu")
+    return Linear4bit(128, 64, compute_dtype=torch.bfloat16, quant_type="nf4").to("cpu")
+
+
+def test_unpacked_weights_give_the_same_products():
+    layer = linear_4bit()
     for dtype in (torch.bfloat16, torch.float32):
         inputs = torch.randn(3, 5, 128, dtype=dtype, requires_grad=True)
         found = []
@@ -117,7 +121,27 @@ def test_unpacked_weights_give_the_same_products():
             found.append((outputs, *torch.autograd.grad(outputs.sum(), inputs)))
         for a, b in zip(*found, strict=True):
             torch.testing.assert_close(a, b, atol=0.02, rtol=0.02)  # bf16, added up in other orders
-    assert not any("unpacked" in name for name in models.unpack(layer).state_dict())
+    models.unpack(layer)
+    assert not any("unpacked" in name for name in layer.state_dict())
+    layer.unpacked.zero_()  # what is computed with is the copy
+    assert torch.equal(layer(inputs), layer.bias.to(inputs.dtype).expand(3, 5, 64))
+
+
+def test_an_adapter_merged_into_unpacked_weights_counts():
+    from peft import LoraConfig, get_peft_model
+
+    model = models.unpack(torch.nn.Sequential(linear_4bit()))
+    model.is_loaded_in_4bit = True  # as transformers tells peft
+    config = LoraConfig(r=4, target_modules=["0"], init_lora_weights=False)
+    adapted = get_peft_model(model, config).eval()
+    inputs = torch.randn(3, 128, dtype=torch.bfloat16)
+    with torch.no_grad():
+        wanted = adapted(inputs)
+        with adapted.disable_adapter():
+            base = adapted(inputs)
+        adapted.merge_adapter()
+        found = adapted(inputs)
+    assert (found - wanted).norm() < 0.2 * (wanted - base).norm()  # merging packs anew
 
 
 @pytest.mark.parametrize("tokens", [1, 1 << 14])
@@ -166,6 +190,31 @@ def test_when_memory_runs_out_passes_get_smaller(monkeypatch, caplog):
     most = 3
     with pytest.raises(RuntimeError, match="allocate memory"):
         train(tiny(), batch, chosen)
+
+
+def test_when_one_row_is_too_much_activations_are_recomputed(monkeypatch, caplog):
+    batch, chosen = random_rows(8), Settings(learning_rate=1e-2, quantize=None)
+    wanted, found = tiny(), tiny()
+    train(wanted, batch, chosen)
+    real = Objective.forward
+
+    def scarce(self, **inputs):
+        if not self.model.is_gradient_checkpointing:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return real(self, **inputs)
+
+    monkeypatch.setattr(Objective, "forward", scarce)
+    train(found, batch, chosen)
+    assert "activations are recomputed" in caplog.text
+    assert torch.allclose(weights_of(found), weights_of(wanted), atol=1e-4)
+
+
+def test_a_checkpoint_continues_with_activations_kept_or_recomputed(tmp_path):
+    batch, path = random_rows(4), tmp_path / "checkpoint"
+    chosen = Settings(learning_rate=1e-2, quantize=None, checkpoint_seconds=0)
+    train(tiny(), batch, chosen, checkpoint=path)
+    other = dataclasses.replace(chosen, gradient_checkpointing=True)
+    assert Training(tiny(), batch, other, checkpoint=path).resume()
 
 
 @pytest.mark.parametrize(

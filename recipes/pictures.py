@@ -40,6 +40,18 @@ def seeds(rows: Rows, like: Run) -> list[dict[str, Any]]:
     return [found[seed] for seed in sorted(found)]
 
 
+def comparable(points: Sequence[tuple[Any, list[dict[str, Any]]]]) -> list[tuple[Any, Any, Any]]:
+    """Places with mean and deviation of their rows, under the seeds that all places have, if any."""
+    points = [(at, rows) for at, rows in points if rows]
+    common = [row["seed"] for _, rows in points[:1] for row in rows]
+    for _, rows in points:
+        common = [row["seed"] for row in rows if row["seed"] in common]
+    return [
+        (at, *summary([row for row in rows if row["seed"] in common or not common]))
+        for at, rows in points
+    ]
+
+
 def summary(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
     """Mean and standard deviation of F1 over the seeds."""
     scores = [row["f1"] for row in rows]
@@ -92,7 +104,7 @@ def line(
     axis: Any, rows: Rows, runs: Iterable[tuple[int, Run]], label: str, style: str, color: str
 ) -> None:
     """A line through the means of runs at places of the x axis, a band for the deviation."""
-    points = [(at, *summary(found)) for at, run in runs if (found := seeds(rows, run))]
+    points = comparable([(at, seeds(rows, run)) for at, run in runs])
     if not points:
         return
     at, means, spread = (np.array(column) for column in zip(*points, strict=True))
@@ -110,7 +122,7 @@ def legend(figure: Figure, found: Sequence[tuple[str, Any]], columns: int) -> No
         handles.values(),
         handles,
         loc="outside lower center",
-        ncol=columns,
+        ncol=max(1, columns * min(2, len(found)) // 2),
         frameon=False,
         fontsize=9,
     )
@@ -174,11 +186,13 @@ def draw_instructions(rows: Rows) -> Figure:
         order = list(dict.fromkeys(run.shown_instruction for run in runs))
         for trained, shift, name in ((False, -0.1, "without"), (True, 0.1, "with")):
             color = SYSTEMS["SIFT MRC, instruction" if trained else "SIFT MRC"][0]
-            points = [
-                (order.index(run.shown_instruction) + shift, *summary(had))
-                for run in runs
-                if run.instruction == trained and (had := seeds(rows, run))
-            ]
+            points = comparable(
+                [
+                    (order.index(run.shown_instruction) + shift, seeds(rows, run))
+                    for run in runs
+                    if run.instruction == trained
+                ]
+            )
             if points:
                 at, means, spread = zip(*points, strict=True)
                 label = f"trained {name} instruction"
@@ -210,7 +224,10 @@ PICTURES: dict[str, tuple[str, Callable[[Rows], Figure]]] = {
         "All systems. Dots are means, bars the deviation, strokes the seeds.",
         draw_baselines,
     ),
-    "shots": ("F1 over the number of demonstrations. Bands are the deviation.", draw_shots),
+    "shots": (
+        "F1 over the number of demonstrations. Bands are the deviation, where there are several seeds.",
+        draw_shots,
+    ),
     "instructions": (
         "Models trained without and with an instruction, asked with others.",
         draw_instructions,

@@ -182,6 +182,20 @@ def test_the_report(tmp_path, monkeypatch, capsys):
     assert "even: +0.000 (p 1.000)" in page  # of systems that are alike
 
 
+def test_places_are_compared_under_the_seeds_that_all_have(monkeypatch):
+    monkeypatch.syspath_prepend("recipes")
+    import pictures
+
+    def rows(**scores):
+        return [{"seed": int(seed[1:]), "f1": f1} for seed, f1 in scores.items()]
+
+    found = pictures.comparable([(0, rows(s0=0.5, s1=0.9)), (1, []), (2, rows(s0=0.6))])
+    assert found == [(0, 0.5, 0.0), (2, 0.6, 0.0)]
+    apart = pictures.comparable([(0, rows(s1=0.9)), (2, rows(s0=0.6))])
+    assert apart == [(0, 0.9, 0.0), (2, 0.6, 0.0)]
+    assert pictures.comparable([]) == []
+
+
 def test_bootstrap():
     import report
 

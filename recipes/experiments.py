@@ -128,6 +128,7 @@ def work(runs: Sequence[Run], given: argparse.Namespace) -> list[dict[str, Any]]
     """The rows of runs that share a training. Runs in a process of its own."""
     import resource
 
+    from minisift.engines.llamacpp import LlamaCppEngine
     from minisift.storage import versions
 
     logging.basicConfig(level=logging.ERROR)
@@ -136,9 +137,9 @@ def work(runs: Sequence[Run], given: argparse.Namespace) -> list[dict[str, Any]]
     with tempfile.TemporaryDirectory() as scratch:
         started = time.monotonic()
         labeler = made(runs[0].trained, train, given, Path(scratch))
-        ours = hasattr(
-            labeler, "engine"
-        )  # token classifiers run in transformers, whatever is given
+        # whatever was given, transformers runs what has no GGUF file
+        under_llama = isinstance(getattr(labeler, "engine", None), LlamaCppEngine)
+        described = getattr(labeler, "description", None)
         seconds = round(time.monotonic() - started, 1)
         for run in runs:
             rows.append(
@@ -147,9 +148,9 @@ def work(runs: Sequence[Run], given: argparse.Namespace) -> list[dict[str, Any]]
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             rows[-1] |= {
                 "train_seconds": seconds,
-                "engine": given.engine if ours else "transformers",
+                "engine": "llama.cpp" if under_llama else "transformers",
                 "device": device(),
-                **({"quantize": labeler.description.base["quantize"]} if ours else {}),
+                **({"quantize": described.base["quantize"]} if described else {}),
                 "peak_gb": round(peak / (1e9 if sys.platform == "darwin" else 1e6), 2),
                 "versions": versions(),
             }

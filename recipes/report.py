@@ -186,7 +186,7 @@ def counted(values: Iterable[str]) -> str:
 
 
 def page(rows: Rows, sizes: dict[str, Any], pictures: dict[str, bytes]) -> str:
-    ran = ("device", "engine", "quantize")
+    ran = ("device", "engine")
     versions = {
         ", ".join(f"{name} {version}" for name, version in row["versions"].items())
         for row in rows.values()

@@ -297,7 +297,7 @@ def _multiply_unpacked(module: Any, inputs: Any) -> Any:
 
 def recompute_activations(model: Any) -> None:
     """Keep the inputs of layers alone for the backward pass: gradient checkpointing."""
-    # renamed in transformers 5.23
+    # what newer versions of transformers call it comes first
     named = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
     enable = next(getattr(model, name) for name in named if hasattr(model, name))
     enable({"use_reentrant": False})

@@ -132,7 +132,7 @@ def test_experiments_continue(shared_data, tmp_path):
     found = [json.loads(line) for line in rows.read_text().splitlines()]
     assert [row["constrained"] for row in found] == [True, False]
     assert all(len(row["sentences"]) == 4 and row["peak_gb"] > 0 for row in found)
-    assert all(row["device"] and row["engine"] == "transformers" for row in found)
+    assert all(row["device"] and row["engine"] == "llama.cpp" for row in found)
     assert all(row["quantize"] in ("nf4", None) for row in found)
     assert all(not any(row["errors"]["examples"].values()) for row in found)
     assert found[1]["counts"]["answers"] == 4

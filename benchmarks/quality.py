@@ -29,6 +29,7 @@ from peers import PEERS
 import minisift
 from minisift.evaluation import score
 from minisift.files import whole
+from minisift.models import device_name
 
 TASKS = {
     "ner": ("ner-conll2003/eng.train", "ner-conll2003/eng.testb", 6),
@@ -54,12 +55,6 @@ def sift(model: str, train: Sequence[Any], seed: int, texts: Sequence[Any], engi
     return found
 
 
-def device() -> str:
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-
-
 def run(folder: Path, task: str, size: int, seed: int, system: str, engine: str) -> dict[str, Any]:
     train_file, test_file, every = TASKS[task]
     options: Any = {"on_error": "skip", "on_misaligned": "skip"}
@@ -79,7 +74,7 @@ def run(folder: Path, task: str, size: int, seed: int, system: str, engine: str)
         "recall": round(report.recall, 4),
         "seconds": round(time.monotonic() - started),
         "version": minisift.__version__,
-        **({"engine": engine, "device": device()} if system in MODELS else {}),
+        **({"engine": engine, "device": device_name()} if system in MODELS else {}),
     }
 
 

@@ -138,6 +138,13 @@ def device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def device_name() -> str:
+    """The graphics card's name, or the kind of device."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else device()
+
+
 def precision(where: str) -> Any:
     """The dtype that a device trains in: bf16, on a CPU without arithmetic for it float32.
 

@@ -129,6 +129,7 @@ def work(runs: Sequence[Run], given: argparse.Namespace) -> list[dict[str, Any]]
     import resource
 
     from minisift.engines.llamacpp import LlamaCppEngine
+    from minisift.models import device_name
     from minisift.storage import versions
 
     logging.basicConfig(level=logging.ERROR)
@@ -149,22 +150,12 @@ def work(runs: Sequence[Run], given: argparse.Namespace) -> list[dict[str, Any]]
             rows[-1] |= {
                 "train_seconds": seconds,
                 "engine": "llama.cpp" if under_llama else "transformers",
-                "device": device(),
+                "device": device_name(),
                 **({"quantize": described.base["quantize"]} if described else {}),
                 "peak_gb": round(peak / (1e9 if sys.platform == "darwin" else 1e6), 2),
                 "versions": versions(),
             }
     return rows
-
-
-def device() -> str:
-    """The graphics card's name, or the kind of device."""
-    import torch
-
-    from minisift import models
-
-    kind = models.device()
-    return torch.cuda.get_device_name() if kind == "cuda" else kind
 
 
 def key(run: Run, given: argparse.Namespace) -> dict[str, Any]:

@@ -13,17 +13,19 @@ from types import ModuleType
 from typing import Any
 
 
-def _declarations() -> tuple[ModuleType, Any]:
-    """The module of the declarations and ggml's library, as parts of a package that was never run.
+def _declarations() -> tuple[ModuleType, Any, Any]:
+    """The module of the declarations and ggml's libraries, as parts of a package that was never run.
 
     Whoever imports the package itself, before or after (not in another thread meanwhile), gets the
     whole of it and these same modules.
     """
     name = "llama_cpp"
 
-    def imported() -> tuple[ModuleType, Any]:
-        found, ggml = (importlib.import_module(f"{name}.{part}") for part in (name, "_ggml"))
-        return found, ggml.libggml
+    def imported() -> tuple[ModuleType, Any, Any]:
+        parts = (name, "_ggml", "_ctypes_extensions")
+        found, ggml, extensions = (importlib.import_module(f"{name}.{part}") for part in parts)
+        base = extensions.load_shared_library("ggml-base", ggml.libggml_base_path)
+        return found, ggml.libggml, base
 
     spec = importlib.util.find_spec(name)
     if spec is None:
@@ -37,7 +39,7 @@ def _declarations() -> tuple[ModuleType, Any]:
         del sys.modules[name]
 
 
-llama, libggml = _declarations()
+llama, libggml, libggml_base = _declarations()
 
 LIBRARIES = Path(llama._lib._name).parent
 """The folder of llama.cpp's code: another build of it has another time."""

@@ -5,21 +5,25 @@ from __future__ import annotations
 import ctypes
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from minisift.engines import Prompt, Running, states
+from minisift.engines import Logits, Prompt, Running, states
 from minisift.engines.backend import Model
 from minisift.engines.bindings import LIBRARIES, llama
 from minisift.engines.cells import FILL, PADDING, PREFIX, UNIT, Cells
+from minisift.engines.head import Head
+from minisift.engines.matrix import Matrix
 
 _SHORT = 1536
 """Tokens that a CPU's context has at first. It grows when a prompt needs more."""
 _BATCH = 1024
 """Tokens in one call of the model, at most."""
-_CALL = 64
+_CALL = 48
 """Tokens in one call on a CPU."""
 _MULTIPLE = 4
 """Calls on a CPU are of 4, 8, ... tokens: llama.cpp computes those that are left over by another
@@ -38,11 +42,19 @@ def _multiple() -> int:
 class Lane:
     """A context of llama.cpp and the texts that run in it, over one prefix.
 
-    context: tokens that prefix and texts may have; texts: how many may run at once.
+    What calls llama.cpp has to run in `thread`: llama.cpp keeps threads of its own for each that calls it,
+    and calls Python back, where the main thread would lose Ctrl-C.
+
+    context: tokens that prefix and texts may have; texts: how many may run at once; head: the
+    model's, unless llama.cpp is to compute all logits.
     """
 
-    def __init__(self, model: Model, context: int, texts: int, threads: int) -> None:
+    def __init__(
+        self, model: Model, context: int, texts: int, threads: int, head: Matrix | None
+    ) -> None:
         self.running: dict[int, Text] = {}
+        self.thread = ThreadPoolExecutor(1)
+        self._stopped = False
         self._outgrown: deque[Text] = deque()
         self._model = model
         self._on_gpu = model.gpu_layers > 0
@@ -59,6 +71,9 @@ class Lane:
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True
         params.no_perf = True
+        self._head = Head(head) if head else None
+        if self._head:
+            params.cb_eval = self._head.watch
         if not self._on_gpu:
             params.n_ubatch = _CALL
             params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
@@ -81,7 +96,7 @@ class Lane:
     def busy(self) -> bool:
         return bool(self.running or self._outgrown)
 
-    def resume(self) -> bool:
+    def _resume(self) -> bool:
         """Seat texts again that had outgrown their cells; False if one still has to wait."""
         while self._outgrown and self._seat(self._outgrown[0]):
             self._outgrown.popleft()
@@ -89,7 +104,7 @@ class Lane:
 
     def enter(self, waiting: Text) -> bool:
         """Seat a text, if there is room for it and its prefix is the running ones'."""
-        return self.resume() and self._seat(waiting)
+        return self._resume() and self._seat(waiting)
 
     def _seat(self, text: Text) -> bool:
         if text.prefix != self._prefix:
@@ -122,7 +137,18 @@ class Lane:
         if prefix != self._prefix:
             self._read_prefix(prefix)
 
-    def step(self, threads: int) -> None:
+    def run(self, threads: int) -> list[Text]:
+        """Call the model until texts are done, or `stop`; gives those, whose cells are free for others."""
+        while not self._stopped:
+            self._resume()
+            self._step(threads)
+            if done := [seat for seat, text in self.running.items() if text.done]:
+                for seat in done:
+                    self._cells.leave(seat)
+                return [self.running.pop(seat) for seat in done]
+        return []
+
+    def _step(self, threads: int) -> None:
         """One call of the model: what is pending of each text, as far as the call goes."""
         llama.llama_set_n_threads(self._handle, threads, threads)
         call: list[tuple[int, int, int, int, bool]] = []  # cells, and what _decode takes
@@ -159,38 +185,39 @@ class Lane:
         call += ((cell, 0, at, PADDING, False) for cell, at in self._cells.pad(spare))
         call.sort(key=itemgetter(0))
         self._decode([token[1:] for token in call])
-        wanted: dict[int, list[int]] = {seat: [] for seat in drafts}
-        for index, (_, _, _, seat, wants_logits) in enumerate(call):
-            if wants_logits:
-                wanted[seat].append(index)
+        logits: dict[int, list[Logits]] = {seat: [] for seat in drafts}
+        wanted = [index for index, token in enumerate(call) if token[4]]
+        for index, found in zip(wanted, self._logits(wanted), strict=True):
+            logits[call[index][3]].append(found)
         for seat, draft in drafts.items():
             text = self.running[seat]
-            true = text.choose_along([self._logits(at) for at in wanted[seat]], draft)
+            true = text.choose_along(logits[seat], draft)
             text.position += true
             self._cells.retract(seat, len(draft) - true)
 
-    def _logits(self, index: int) -> Any:
-        """Those of a token of the last call."""
-        pointer = llama.llama_get_logits_ith(self._handle, index)
-        return np.ctypeslib.as_array(pointer, (self._model.vocabulary,))
+    def _logits(self, wanted: list[int]) -> list[Logits]:
+        """Those of all tokens of the last call whose logits were wanted."""
+        if not wanted:
+            return []
+        if self._head and (hidden := self._head.hidden()) is not None:
+            return [partial(self._head.logits, state) for state in hidden]
+        pointers = (llama.llama_get_logits_ith(self._handle, index) for index in wanted)
+        return [np.ctypeslib.as_array(p, (self._model.vocabulary,)).take for p in pointers]
 
-    def ended(self) -> list[Text]:
-        """Texts that are done, whose cells are free for others."""
-        done = [seat for seat, text in self.running.items() if text.done]
-        for seat in done:
-            self._cells.leave(seat)
-        return [self.running.pop(seat) for seat in done]
+    def stop(self) -> None:
+        """Let no further call begin until `clear`. May be called in any thread."""
+        self._stopped = True
 
-    def distrust(self) -> None:
-        """Something went wrong half-way: the next text has all laid out anew."""
-        self._prefix = None
-
-    def clear(self) -> None:
-        """Forget all texts, done or not."""
+    def clear(self, failed: bool) -> None:
+        """Forget all texts, done or not. failed: something went wrong half-way, so the next text
+        has all laid out anew."""
+        if failed:
+            self._prefix = None
         for seat in self.running:
             self._cells.leave(seat)
         self.running.clear()
         self._outgrown.clear()
+        self._stopped = False
 
     def _state(self, seat: int) -> Any:
         size = llama.llama_state_seq_get_size(self._handle, seat)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from minisift.engines import Completion, Prompt
-from minisift.engines.backend import Model, kept_pieces
+from minisift.engines.backend import Model, kept_pieces, start
 from minisift.engines.bindings import llama
 from minisift.engines.cells import Cells
 from minisift.engines.machine import cores
+from minisift.engines.matrix import head_of
 
 if TYPE_CHECKING:
     from minisift.engines.lane import Lane, Text
@@ -54,12 +55,14 @@ class LlamaCppEngine:
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value}; fix: 1 or more, or None for the default")
         self._model: Model | None = None
+        files = Path(path), Path(adapter) if adapter else None
+        start()
         with ThreadPoolExecutor(1) as pool:  # C code, beside which Python runs
-            loading = pool.submit(
-                Model, Path(path), Path(adapter) if adapter else None, n_gpu_layers
-            )
+            loading = pool.submit(Model, *files, n_gpu_layers)
             pieces = kept_pieces(Path(path))
+            head = head_of(*files)
             self._model = model = loading.result()
+        self._head = None if model.gpu_layers else head
         weakref.finalize(self, model.free)  # not when the collector gets round to it
         self.files = model.files
         self.context = context or min(_CONTEXT, model.longest_input)
@@ -78,7 +81,7 @@ class LlamaCppEngine:
         pool.shutdown(wait=False)
         self.tokenizer = model.tokenizer(pieces)
         self._lanes: list[Lane] = []
-        self._steps: dict[Future[None], Lane] = {}
+        self._runs: dict[Future[list[Text]], Lane] = {}
         self._busy = False
 
     def metadata(self, key: str) -> str | None:
@@ -87,7 +90,7 @@ class LlamaCppEngine:
 
     def close(self) -> None:
         """Free what llama.cpp holds; the engine cannot be used afterwards."""
-        wait(self._steps)
+        wait(self._runs)
         wait([self._first])
         if self._model:
             self._model.free()
@@ -102,7 +105,7 @@ class LlamaCppEngine:
     def _lane(self) -> Lane:
         from minisift.engines.lane import Lane  # imports numpy
 
-        return Lane(self._opened(), self.context, self._texts, self._threads)
+        return Lane(self._opened(), self.context, self._texts, self._threads, self._head)
 
     def complete(
         self, prompts: Iterable[Prompt], at_once: int | None = None
@@ -110,6 +113,7 @@ class LlamaCppEngine:
         """Texts enter as soon as others end; their prefill shares batches with decoding."""
         from minisift.engines.lane import Text
 
+        self._opened()
         if self._busy:
             raise RuntimeError(
                 "this labeler is in the middle of another stream; fix: finish or close it first, "
@@ -121,45 +125,40 @@ class LlamaCppEngine:
         self._lanes = self._lanes or [self._first.result()]
         finished: dict[int, Completion] = {}
         given = 0
-        self._busy = True
-        pool = ThreadPoolExecutor(count)
+        self._busy, failed = True, False
         try:
             while True:
-                self._opened()
-                stepping = list(self._steps.values())
+                running = list(self._runs.values())
                 for number in range(count):
                     if number == len(self._lanes) and feed.peek(number):
                         self._lanes.append(self._lane())
-                    if number < len(self._lanes) and self._lanes[number] not in stepping:
+                    if number < len(self._lanes) and self._lanes[number] not in running:
                         finished.update(feed.fill(self._lanes[number], number, -(-most // count)))
-                starting = [lane for lane in self._lanes if lane.busy and lane not in stepping]
-                if len(starting) == 1 and not stepping:
-                    starting[0].step(self._threads)  # a thread of its own would only cost
-                    stepped = starting
-                else:
-                    share = self._threads // max(1, len(stepping) + len(starting))
-                    self._steps.update({pool.submit(lane.step, share): lane for lane in starting})
-                    done = wait(self._steps, return_when=FIRST_COMPLETED).done
-                    stepped = [self._steps.pop(step) for step in done]
-                    for step in done:
-                        step.result()
-                for lane in stepped:
-                    finished.update((s.number, s.completion) for s in lane.ended())
-                while given in finished:
+                starting = [lane for lane in self._lanes if lane.busy and lane not in running]
+                share = self._threads // max(1, len(running) + len(starting))
+                self._runs |= {lane.thread.submit(lane.run, share): lane for lane in starting}
+                while given in finished:  # beside which the lanes work
                     yield finished.pop(given)
                     given += 1
-                if not stepped:
-                    return
+                    self._opened()
+                if not self._runs:
+                    break
+                for number in range(count):
+                    feed.peek(number)
+                for run in wait(self._runs, return_when=FIRST_COMPLETED).done:
+                    del self._runs[run]
+                    finished.update((text.number, text.completion) for text in run.result())
         except (Exception, KeyboardInterrupt):
-            for lane in self._lanes:
-                lane.distrust()
+            failed = True
             raise
         finally:
-            pool.shutdown()
-            self._steps.clear()
+            self._runs.clear()
             self._busy = False
-            for lane in self._lanes if self._model else ():
-                lane.clear()
+            if self._model:
+                unsettled = [lane for lane in self._lanes if failed or lane.busy]
+                for lane in unsettled:
+                    lane.stop()
+                wait([lane.thread.submit(lane.clear, failed) for lane in unsettled])
 
 
 class _Feed:
@@ -178,11 +177,10 @@ class _Feed:
     def fill(self, lane: Lane, number: int, most: int) -> dict[int, Completion]:
         """Let a lane's next texts run in it, and give those that have but one answer."""
         finished = {}
-        lane.resume()
         while len(lane.running) < most and (text := self.peek(number)):
             if text.done:  # no words
                 finished[text.number] = text.completion
-            elif not lane.enter(text):
+            elif not lane.thread.submit(lane.enter, text).result():
                 break
             self._dealt[number].popleft()
         return finished

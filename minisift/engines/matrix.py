@@ -1,0 +1,91 @@
+"""Where a GGUF file holds its output head, as ggml's own reader of such files finds it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minisift.engines.bindings import libggml_base
+
+_PLAIN = ("llama", "smollm3", "qwen2", "qwen3", "gemma3", "phi3", "olmo2", "stablelm")
+"""Architectures whose logits are the product of hidden states and head."""
+_MORE = ("final_logit_softcapping", "logit_scale")
+"""Keys of what logits may go through besides."""
+_HEADS = (b"output.weight", b"token_embd.weight")
+"""Names of the head; the embeddings serve as such where there is none."""
+
+
+class _Reading(ctypes.Structure):
+    _fields_ = (("no_alloc", ctypes.c_bool), ("context", ctypes.c_void_p))
+
+
+def declared(name: str, result: Any, *arguments: Any) -> Any:
+    """A function of ggml's, with its types."""
+    function = getattr(libggml_base, name)
+    function.restype, function.argtypes = result, arguments
+    return function
+
+
+_number, _size, _place = ctypes.c_int64, ctypes.c_size_t, ctypes.c_void_p
+_open = declared("gguf_init_from_file", _place, ctypes.c_char_p, _Reading)
+_close = declared("gguf_free", None, _place)
+_key = declared("gguf_find_key", _number, _place, ctypes.c_char_p)
+_text = declared("gguf_get_val_str", ctypes.c_char_p, _place, _number)
+_tensor = declared("gguf_find_tensor", _number, _place, ctypes.c_char_p)
+_shape = declared("gguf_get_tensor_ne", ctypes.POINTER(_number), _place, _number)
+_type = declared("gguf_get_tensor_type", ctypes.c_int, _place, _number)
+_bytes = declared("gguf_get_tensor_size", _size, _place, _number)
+_begin = declared("gguf_get_data_offset", _size, _place)
+_offset = declared("gguf_get_tensor_offset", _size, _place, _number)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Where a file holds numbers of one of ggml's types, [rows, width]."""
+
+    path: Path
+    offset: int
+    rows: int
+    width: int
+    row_bytes: int
+    type: int
+
+
+def head_of(model: Path, adapter: Path | None) -> Matrix | None:
+    """A model's output head, a row a token. None where logits are more than its product with hidden
+    states, as an adapter of the head makes them, and where it lies in another file."""
+    with _opened(model) as file, _opened(adapter) as changes:
+        if not file or (changes and any(_has(changes, name + b".lora_a") for name in _HEADS)):
+            return None
+        key = _key(file, b"general.architecture")
+        architecture = _text(file, key).decode() if key >= 0 else ""
+        more = [*(f"{architecture}.{name}" for name in _MORE), "split.count"]
+        if architecture not in _PLAIN or any(_key(file, name.encode()) >= 0 for name in more):
+            return None
+        found = next((name for name in _HEADS if _has(file, name)), None)
+        if not found or any(_has(file, name) for name in (b"output.bias", b"output.scale")):
+            return None
+        at = _tensor(file, found)
+        width, rows = _shape(file, at)[:2]
+        offset, row_bytes = _begin(file) + _offset(file, at), _bytes(file, at) // rows
+        return Matrix(model, offset, rows, width, row_bytes, _type(file, at))
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[Any]:
+    """What a GGUF file says of its content; None where it cannot be read."""
+    file = _open(os.fsencode(path), _Reading(True, None)) if path else None
+    try:
+        yield file
+    finally:
+        if file:
+            _close(file)
+
+
+def _has(file: Any, tensor: bytes) -> bool:
+    return bool(_tensor(file, tensor) >= 0)

@@ -10,9 +10,11 @@ pytest.importorskip("gguf")
 import tokenizers
 import torch
 import transformers
+from test_head import last_logits
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from minisift.engines.backend import load_tokenizer
+from minisift.engines.matrix import head_of
 from minisift.export.convert import Converter
 from minisift.export.verify import llama_logits
 from minisift.models import resolve
@@ -177,6 +179,7 @@ FAMILIES = {
         },
     ),
 }
+MORE_THAN_A_PRODUCT = ("gemma2", "granite")
 UNREAD = ("smollm3", "olmo2", "granite", "stablelm-2-12b", "llama-biases")
 
 
@@ -255,6 +258,17 @@ def test_llama_cpp_computes_the_same(family, written):
     found = logits_of(written[0], ids)
     assert (found - wanted).abs().max() <= 1e-3 * wanted.abs().max()
     assert torch.equal(found.argmax(-1), wanted.argmax(-1))
+
+
+def test_the_head_for_allowed_tokens_gives_the_same_logits(family, written):
+    _, _, tokenizer, name = family
+    head = head_of(written[0], None)
+    if not head:
+        assert name in MORE_THAN_A_PRODUCT
+        return
+    ids = tokenizer(texts()[0], add_special_tokens=False)["input_ids"][:40]
+    expected, found = (last_logits(written[0], ids, used) for used in (None, head))
+    assert abs(found - expected).max() <= 1e-4 * abs(expected).max()
 
 
 def test_llama_cpp_reads_text_the_same(family, written):

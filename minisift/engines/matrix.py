@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minisift.engines.bindings import libggml_base
+from minisift.engines import states
+from minisift.engines.bindings import LIBRARIES, libggml_base
 
 _PLAIN = ("llama", "smollm3", "qwen2", "qwen3", "gemma3", "phi3", "olmo2", "stablelm")
 """Architectures whose logits are the product of hidden states and head."""
@@ -58,7 +60,23 @@ class Matrix:
 
 def head_of(model: Path, adapter: Path | None) -> Matrix | None:
     """A model's output head, a row a token. None where logits are more than its product with hidden
-    states, as an adapter of the head makes them, and where it lies in another file."""
+    states, as an adapter of the head makes them, and where it lies in another file.
+
+    Kept in the user's cache, since ggml reads the whole vocabulary on its way to the tensors.
+    """
+    files = [path for path in (model, adapter) if path]
+    if not all(path.is_file() for path in files):
+        return None
+    key = states.key([*files, LIBRARIES], [], [])
+    kept = states.load("heads", key)
+    found = json.loads(bytes(kept)) if kept else _found(model, adapter)
+    if not kept:
+        states.save("heads", key, json.dumps(found).encode())
+    return Matrix(model, *found) if found else None
+
+
+def _found(model: Path, adapter: Path | None) -> list[int] | None:
+    """The numbers of the head's `Matrix`."""
     with _opened(model) as file, _opened(adapter) as changes:
         if not file or (changes and any(_has(changes, name + b".lora_a") for name in _HEADS)):
             return None
@@ -72,8 +90,8 @@ def head_of(model: Path, adapter: Path | None) -> Matrix | None:
             return None
         at = _tensor(file, found)
         width, rows = _shape(file, at)[:2]
-        offset, row_bytes = _begin(file) + _offset(file, at), _bytes(file, at) // rows
-        return Matrix(model, offset, rows, width, row_bytes, _type(file, at))
+        begin = _begin(file) + _offset(file, at)
+        return [begin, rows, width, _bytes(file, at) // rows, _type(file, at)]
 
 
 @contextmanager

@@ -189,6 +189,38 @@ def test_an_interrupt_at_any_moment_changes_no_later_answer(quantized, dev):
     assert interrupted
 
 
+def test_each_answer_is_given_before_the_next_text_is_asked_for(quantized, dev):
+    answers = []
+
+    def texts():
+        for number, example in enumerate(dev[:4]):
+            assert len(answers) == number
+            yield example
+
+    labeler = minisift.load(quantized)
+    for spans in labeler.stream(texts(), batch_size=1):
+        answers.append(spans)
+    assert answers == labeler.predict(dev[:4])
+
+
+def test_streams_that_are_left_and_labelers_that_are_closed_meanwhile(quantized, dev):
+    labeler = minisift.load(quantized)
+    expected = labeler.predict(dev)
+    for _ in range(3):
+        stream = labeler.stream(dev * 2)
+        assert next(stream) == expected[0]
+        stream.close()
+        assert labeler.predict(dev) == expected
+    stream = labeler.stream(dev * 2)
+    next(stream)
+    labeler.close()
+    with pytest.raises(RuntimeError, match="this labeler is closed; fix: load it again"):
+        list(stream)
+    for prompt in (dev[0], dev):
+        with pytest.raises(RuntimeError, match="this labeler is closed"):
+            labeler.predict(prompt)
+
+
 def test_more_texts_than_llama_cpp_has_sequences_for_are_an_error(quantized):
     with pytest.raises(ValueError, match=r"sequences=5000; fix: \d+ or fewer"):
         minisift.load(quantized, sequences=5000)

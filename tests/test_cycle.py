@@ -164,7 +164,7 @@ def test_fit_calibrates_on_its_dev_set(fitted, folder):
     assert content["temperature"] == fitted.description.temperature != 1.0
 
 
-def test_demonstrations_and_pieces_are_kept(folder, exported, dev, tmp_path, monkeypatch):
+def test_what_was_computed_of_a_file_is_kept(folder, exported, dev, tmp_path, monkeypatch):
     monkeypatch.setenv("MINISIFT_CACHE", str(tmp_path))
     answers = []
     for damage in (False, False, True, False):
@@ -172,7 +172,7 @@ def test_demonstrations_and_pieces_are_kept(folder, exported, dev, tmp_path, mon
         answers.append(labeler.predict(dev[:4]))
         labeler.close()
         kept = sorted(tmp_path.glob("*/*.state"))
-        assert [file.parent.name for file in kept] == ["pieces", "prefixes"]
+        assert [file.parent.name for file in kept] == ["heads", "pieces", "prefixes"]
         for file in kept if damage else ():
             file.write_bytes(file.read_bytes()[:-9] + b"not so us")
     assert answers == [answers[0]] * 4

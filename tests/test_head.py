@@ -25,6 +25,7 @@ def last_logits(path, ids, head):
     first = len(ids) - PLACES
     entries = [(token, at, 0, at >= first) for at, token in enumerate(ids)]
     lane.thread.submit(lane._decode, entries).result()
+    assert not head or len(lane._head._seen) == 1  # or llama.cpp has gone on by itself
     found = lane._logits(list(range(first, len(ids))))
     assert len(found) == PLACES
     return np.stack([logits(range(model.vocabulary)) for logits in found])
@@ -72,18 +73,21 @@ def test_what_llama_cpp_does_not_show_it_computes(exported, dev, monkeypatch):
     labeler = exported[1]
     texts = settled(labeler, dev)
     expected = labeler.predict(texts)
-    monkeypatch.setattr(module, "_BEFORE", b"under another name")
+    monkeypatch.setattr(module, "_INPUT", b"under another name")
+    taken, take = [], Head.take
+    monkeypatch.setattr(Head, "take", lambda self: taken.append(take(self)))
     assert minisift.load(labeler.engine.files[0]).predict(texts) == expected
+    assert taken == [None] * len(taken) != []
 
 
 def test_only_heads_that_are_a_mere_product_are_taken_over(tmp_path):
     plain = written(tmp_path / "plain", "llama")
     found = head_of(plain, None)
     assert (found.rows, found.width, found.row_bytes) == (8, 32, 128)
-    assert found.offset + 8 * 128 == plain.stat().st_size
+    assert [found.row(at) for at in range(8)] == [bytes(128)] * 8
     embeddings = ("token_embd.weight", "output.weight")
     own = head_of(written(tmp_path / "own", "qwen3", tensors=embeddings), None)
-    assert own.offset > found.offset
+    assert own.row(7) == bytes(128)
     assert head_of(plain, written(tmp_path / "lora", "llama", tensors=["blk.0.lora_a"]))
     for adapted in embeddings:
         adapter = written(tmp_path / adapted, "llama", tensors=[f"{adapted}.lora_a"])
@@ -97,6 +101,21 @@ def test_only_heads_that_are_a_mere_product_are_taken_over(tmp_path):
     (tmp_path / "text").write_text("no model")
     assert head_of(tmp_path / "text", None) is None
     assert head_of(tmp_path / "nowhere", None) is None
+
+
+def test_what_was_found_is_kept_for_this_file_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINISIFT_CACHE", str(tmp_path / "cache"))
+    path = written(tmp_path / "model", "llama")
+    before = head_of(path, None)
+    rows = np.arange(16 * 32, dtype=np.float32).reshape(16, 32)
+    other = written(tmp_path / "other", "llama", data=(rows, gguf.GGMLQuantizationType.F32))
+    other.replace(path)
+    assert before.row(7) == bytes(128)  # of the file that was opened
+    for _ in range(2):
+        assert head_of(path, None).row(15) == rows[15].tobytes()
+    for kept in (tmp_path / "cache").glob("heads/*"):
+        kept.write_bytes(kept.read_bytes()[:-1])
+    assert head_of(path, None).row(15) == rows[15].tobytes()
 
 
 def test_a_file_that_was_cut_is_an_error(tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 from minisift.engines.bindings import llama
 from minisift.engines.matrix import Matrix, declared
 
-_BEFORE = b"result_norm"
+_INPUT = b"result_norm"
 """llama.cpp's name of the hidden states that go into the head."""
 _KEPT = 4096
 """Rows that are kept in float32."""
@@ -45,7 +45,6 @@ class Head:
 
     def __init__(self, matrix: Matrix) -> None:
         self._matrix = matrix
-        self._file = matrix.path.open("rb", buffering=0)
         self._to_float = _traits(matrix.type).contents.to_float
         self._rows = np.empty((_KEPT, matrix.width), np.float32)
         self._places = np.full(matrix.rows, -1, np.int32)
@@ -53,9 +52,9 @@ class Head:
         self._seen: list[Any] = []
         self.watch = _watching(self._seen)
 
-    def hidden(self) -> Any:
+    def take(self) -> Any:
         """The hidden states of the last call's tokens whose logits are wanted, [wanted, width]; None
-        if llama.cpp showed none, and so has computed all logits."""
+        if there are none, and llama.cpp has computed all logits."""
         return self._seen.pop().reshape(-1, self._rows.shape[1]) if self._seen else None
 
     def logits(self, hidden: Any, tokens: Sequence[int]) -> Any:
@@ -75,10 +74,7 @@ class Head:
             self._places.fill(-1)
             self._count, missing = 0, list(tokens)
         for token in missing:
-            self._file.seek(self._matrix.offset + token * self._matrix.row_bytes)
-            stored, row = self._file.read(self._matrix.row_bytes), self._rows[self._count]
-            if len(stored) < self._matrix.row_bytes:
-                raise OSError(f"{self._matrix.path} was cut; fix: copy it again and load it")
+            stored, row = self._matrix.row(token), self._rows[self._count]
             if self._to_float:
                 self._to_float(stored, row.ctypes.data, len(row))
             else:  # float32 already
@@ -93,8 +89,11 @@ def _watching(seen: list[Any]) -> Any:
     @llama.ggml_backend_sched_eval_callback
     def watch(tensor: int, asked: bool, _: Any) -> bool:
         if asked:
-            return bool(_name(tensor) == _BEFORE)
-        states = np.empty(_bytes(tensor) // 4, np.float32)
+            return bool(_name(tensor) == _INPUT)
+        try:
+            states = np.empty(_bytes(tensor) // 4, np.float32)
+        except MemoryError:
+            return True  # it goes on without us
         _copy(tensor, states.ctypes.data, 0, states.nbytes)
         seen[:] = [states]
         return False

@@ -139,7 +139,7 @@ class Lane:
 
     def run(self, threads: int) -> list[Text]:
         """Call the model until texts are done, or `stop`; gives those, whose cells are free for others."""
-        while not self._stopped:
+        while self.busy and not self._stopped:
             self._resume()
             self._step(threads)
             if done := [seat for seat, text in self.running.items() if text.done]:
@@ -199,25 +199,24 @@ class Lane:
         """Those of all tokens of the last call whose logits were wanted."""
         if not wanted:
             return []
-        if self._head and (hidden := self._head.hidden()) is not None:
+        if self._head and (hidden := self._head.take()) is not None:
             return [partial(self._head.logits, state) for state in hidden]
         pointers = (llama.llama_get_logits_ith(self._handle, index) for index in wanted)
         return [np.ctypeslib.as_array(p, (self._model.vocabulary,)).take for p in pointers]
 
     def stop(self) -> None:
-        """Let no further call begin until `clear`. May be called in any thread."""
+        """Let no further call of the model begin until `clear`. May be called in any thread."""
         self._stopped = True
 
     def clear(self, failed: bool) -> None:
         """Forget all texts, done or not. failed: something went wrong half-way, so the next text
         has all laid out anew."""
+        self._stopped = False
         if failed:
             self._prefix = None
-        for seat in self.running:
-            self._cells.leave(seat)
-        self.running.clear()
         self._outgrown.clear()
-        self._stopped = False
+        while self.running:
+            self._cells.leave(self.running.popitem()[0])
 
     def _state(self, seat: int) -> Any:
         size = llama.llama_state_seq_get_size(self._handle, seat)
@@ -265,6 +264,8 @@ class Lane:
         self._decode([(t, position + i, sequence, False) for i, t in enumerate(tokens)])
 
     def _decode(self, entries: list[tuple[int, int, int, bool]]) -> None:
+        if self._stopped:
+            raise RuntimeError("stopped")  # nobody waits for what it was for
         if result := llama.llama_decode(self._handle, self._batch.of(entries)):
             self._prefix = None
             raise RuntimeError(

@@ -19,6 +19,7 @@ from minisift.engines.matrix import head_of
 
 if TYPE_CHECKING:
     from minisift.engines.lane import Lane, Text
+    from minisift.engines.matrix import Matrix
 
 _CONTEXT = 8192
 """Tokens that all running texts and the prefix may have together, unless the model has less."""
@@ -63,7 +64,9 @@ class LlamaCppEngine:
             head = head_of(*files)
             self._model = model = loading.result()
         self._head = None if model.gpu_layers else head
-        weakref.finalize(self, model.free)  # not when the collector gets round to it
+        self._lanes: list[Lane] = []
+        # not when the collector gets round to it
+        self._close = weakref.finalize(self, _close, self._lanes, self._head, model)
         self.files = model.files
         self.context = context or min(_CONTEXT, model.longest_input)
         self._threads = threads or cores()
@@ -80,8 +83,8 @@ class LlamaCppEngine:
         self._first = pool.submit(self._lane)  # is waited for where it is needed
         pool.shutdown(wait=False)
         self.tokenizer = model.tokenizer(pieces)
-        self._lanes: list[Lane] = []
         self._runs: dict[Future[list[Text]], Lane] = {}
+        self._clearing: list[Future[None]] = []
         self._busy = False
 
     def metadata(self, key: str) -> str | None:
@@ -90,10 +93,8 @@ class LlamaCppEngine:
 
     def close(self) -> None:
         """Free what llama.cpp holds; the engine cannot be used afterwards."""
-        wait(self._runs)
         wait([self._first])
-        if self._model:
-            self._model.free()
+        self._close()
         self._model = None
 
     def _opened(self) -> Model:
@@ -122,7 +123,10 @@ class LlamaCppEngine:
         most = min(at_once or self._sequences, self._sequences)
         count = min(self._most_lanes, most)
         feed = _Feed((Text(p, i, self.context) for i, p in enumerate(prompts)), count)
-        self._lanes = self._lanes or [self._first.result()]
+        if not self._lanes:
+            self._lanes.append(self._first.result())
+        for clearing in self._clearing:
+            clearing.result()
         finished: dict[int, Completion] = {}
         given = 0
         self._busy, failed = True, False
@@ -137,28 +141,39 @@ class LlamaCppEngine:
                 starting = [lane for lane in self._lanes if lane.busy and lane not in running]
                 share = self._threads // max(1, len(running) + len(starting))
                 self._runs |= {lane.thread.submit(lane.run, share): lane for lane in starting}
-                while given in finished:  # beside which the lanes work
+                done = wait(self._runs, return_when=FIRST_COMPLETED).done
+                for run in done:
+                    del self._runs[run]
+                    finished.update((text.number, text.completion) for text in run.result())
+                while given in finished:
                     yield finished.pop(given)
                     given += 1
                     self._opened()
-                if not self._runs:
-                    break
-                for number in range(count):
-                    feed.peek(number)
-                for run in wait(self._runs, return_when=FIRST_COMPLETED).done:
-                    del self._runs[run]
-                    finished.update((text.number, text.completion) for text in run.result())
+                if not done:
+                    return
         except (Exception, KeyboardInterrupt):
             failed = True
             raise
         finally:
+            if self._model:
+                lanes = [a for a in self._lanes if failed or a.busy or a in self._runs.values()]
+                for lane in lanes:
+                    lane.stop()
+                # not waited for: this may be the collector's doing, in one of these threads
+                self._clearing = [lane.thread.submit(lane.clear, failed) for lane in lanes]
             self._runs.clear()
             self._busy = False
-            if self._model:
-                unsettled = [lane for lane in self._lanes if failed or lane.busy]
-                for lane in unsettled:
-                    lane.stop()
-                wait([lane.thread.submit(lane.clear, failed) for lane in unsettled])
+
+
+def _close(lanes: list[Lane], head: Matrix | None, model: Model) -> None:
+    """Free a model, once no thread of its lanes is in it."""
+    for lane in lanes:
+        lane.stop()
+        lane.thread.shutdown()
+    lanes.clear()
+    if head:
+        head.close()
+    model.free()
 
 
 class _Feed:

@@ -7,8 +7,8 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from minisift.engines import states
@@ -18,6 +18,8 @@ _PLAIN = ("llama", "smollm3", "qwen2", "qwen3", "gemma3", "phi3", "olmo2", "stab
 """Architectures whose logits are the product of hidden states and head."""
 _MORE = ("final_logit_softcapping", "logit_scale")
 """Keys of what logits may go through besides."""
+_STRING = 8
+"""The number of a type of values in GGUF files."""
 _HEADS = (b"output.weight", b"token_embd.weight")
 """Names of the head; the embeddings serve as such where there is none."""
 
@@ -37,6 +39,7 @@ _number, _size, _place = ctypes.c_int64, ctypes.c_size_t, ctypes.c_void_p
 _open = declared("gguf_init_from_file", _place, ctypes.c_char_p, _Reading)
 _close = declared("gguf_free", None, _place)
 _key = declared("gguf_find_key", _number, _place, ctypes.c_char_p)
+_kind = declared("gguf_get_kv_type", ctypes.c_int, _place, _number)
 _text = declared("gguf_get_val_str", ctypes.c_char_p, _place, _number)
 _tensor = declared("gguf_find_tensor", _number, _place, ctypes.c_char_p)
 _shape = declared("gguf_get_tensor_ne", ctypes.POINTER(_number), _place, _number)
@@ -46,52 +49,64 @@ _begin = declared("gguf_get_data_offset", _size, _place)
 _offset = declared("gguf_get_tensor_offset", _size, _place, _number)
 
 
-@dataclass(frozen=True)
 class Matrix:
-    """Where a file holds numbers of one of ggml's types, [rows, width]."""
+    """Numbers of one of ggml's types in a file, [rows, width]. The file stays open until `close`, so
+    that another in its place changes nothing. Threads may share it."""
 
-    path: Path
-    offset: int
-    rows: int
-    width: int
-    row_bytes: int
-    type: int
+    def __init__(self, path: Path, begin: int, rows: int, width: int, row_bytes: int, kind: int):
+        self.rows, self.width, self.row_bytes, self.type = rows, width, row_bytes, kind
+        self._begin = begin
+        self._file = path.open("rb", buffering=0)
+        self._lock = Lock()
+        self.close = self._file.close
+
+    def row(self, number: int) -> bytes:
+        """A row as it is stored. Raises OSError."""
+        with self._lock:
+            self._file.seek(self._begin + number * self.row_bytes)
+            stored = self._file.read(self.row_bytes)
+        if len(stored) < self.row_bytes:
+            raise OSError(f"{self._file.name} was cut; fix: copy it again and load it")
+        return stored
 
 
 def head_of(model: Path, adapter: Path | None) -> Matrix | None:
     """A model's output head, a row a token. None where logits are more than its product with hidden
     states, as an adapter of the head makes them, and where it lies in another file.
 
-    Kept in the user's cache, since ggml reads the whole vocabulary on its way to the tensors.
+    Where it lies is kept in the user's cache, since ggml reads the whole vocabulary to tell.
     """
     files = [path for path in (model, adapter) if path]
     if not all(path.is_file() for path in files):
         return None
-    key = states.key([*files, LIBRARIES], [], [])
-    kept = states.load("heads", key)
-    found = json.loads(bytes(kept)) if kept else _found(model, adapter)
-    if not kept:
+    key = states.key([*files, LIBRARIES], [], [_PLAIN, _MORE])
+    if kept := states.load("heads", key):
+        found = json.loads(bytes(kept))
+    else:
+        with _opened(model) as file, _opened(adapter) as changes:
+            if not file or (adapter and not changes):
+                return None
+            found = _find(file, changes)
         states.save("heads", key, json.dumps(found).encode())
     return Matrix(model, *found) if found else None
 
 
-def _found(model: Path, adapter: Path | None) -> list[int] | None:
-    """The numbers of the head's `Matrix`."""
-    with _opened(model) as file, _opened(adapter) as changes:
-        if not file or (changes and any(_has(changes, name + b".lora_a") for name in _HEADS)):
-            return None
-        key = _key(file, b"general.architecture")
-        architecture = _text(file, key).decode() if key >= 0 else ""
-        more = [*(f"{architecture}.{name}" for name in _MORE), "split.count"]
-        if architecture not in _PLAIN or any(_key(file, name.encode()) >= 0 for name in more):
-            return None
-        found = next((name for name in _HEADS if _has(file, name)), None)
-        if not found or any(_has(file, name) for name in (b"output.bias", b"output.scale")):
-            return None
-        at = _tensor(file, found)
-        width, rows = _shape(file, at)[:2]
-        begin = _begin(file) + _offset(file, at)
-        return [begin, rows, width, _bytes(file, at) // rows, _type(file, at)]
+def _find(file: Any, changes: Any) -> list[int] | None:
+    """The numbers of a head's `Matrix`."""
+    if changes and any(_has(changes, name + b".lora_a") for name in _HEADS):
+        return None
+    key = _key(file, b"general.architecture")
+    architecture = _text(file, key).decode() if key >= 0 and _kind(file, key) == _STRING else ""
+    more = [*(f"{architecture}.{name}" for name in _MORE), "split.count"]
+    if architecture not in _PLAIN or any(_key(file, name.encode()) >= 0 for name in more):
+        return None
+    found = next((name for name in _HEADS if _has(file, name)), None)
+    if not found or any(_has(file, name) for name in (b"output.bias", b"output.scale")):
+        return None
+    at = _tensor(file, found)
+    width, rows = _shape(file, at)[:2]
+    begin = _begin(file) + _offset(file, at)
+    return [begin, rows, width, _bytes(file, at) // rows, _type(file, at)]
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def save(kind: str, key: bytes, state: Any) -> None:
         for old in kept[_KEPT:]:
             old.unlink()
     except OSError as error:
-        logger.info("The demonstrations' state is not kept: %s.", error)
+        logger.info("What was computed is not kept: %s.", error)
 
 
 def _path(kind: str, key: bytes) -> Path:

@@ -209,8 +209,8 @@ class Lane:
         self._stopped = True
 
     def clear(self, failed: bool) -> None:
-        """Forget all texts, done or not. failed: something went wrong half-way, so the next text
-        has all laid out anew."""
+        """Forget all texts, done or not, and begin anew. failed: something went wrong half-way, so that
+        the prefix and all cells are laid out again."""
         self._stopped = False
         if failed:
             self._prefix = None

@@ -61,9 +61,8 @@ class LlamaCppEngine:
         with ThreadPoolExecutor(1) as pool:  # C code, beside which Python runs
             loading = pool.submit(Model, *files, n_gpu_layers)
             pieces = kept_pieces(Path(path))
-            head = head_of(*files)
             self._model = model = loading.result()
-        self._head = None if model.gpu_layers else head
+        self._head = None if model.gpu_layers else head_of(*files)
         self._lanes: list[Lane] = []
         # not when the collector gets round to it
         self._close = weakref.finalize(self, _close, self._lanes, self._head, model)
@@ -84,8 +83,7 @@ class LlamaCppEngine:
         pool.shutdown(wait=False)
         self.tokenizer = model.tokenizer(pieces)
         self._runs: dict[Future[list[Text]], Lane] = {}
-        self._clearing: list[Future[None]] = []
-        self._busy = False
+        self._busy = self._failed = False
 
     def metadata(self, key: str) -> str | None:
         """A string that the adapter's file holds under a key, or the model's if there is none."""
@@ -125,11 +123,11 @@ class LlamaCppEngine:
         feed = _Feed((Text(p, i, self.context) for i, p in enumerate(prompts)), count)
         if not self._lanes:
             self._lanes.append(self._first.result())
-        for clearing in self._clearing:
-            clearing.result()
+        for lane in self._lanes:  # an earlier stream may have been left
+            lane.thread.submit(lane.clear, self._failed).result()
         finished: dict[int, Completion] = {}
         given = 0
-        self._busy, failed = True, False
+        self._busy, self._failed = True, False
         try:
             while True:
                 running = list(self._runs.values())
@@ -152,17 +150,13 @@ class LlamaCppEngine:
                 if not done:
                     return
         except (Exception, KeyboardInterrupt):
-            failed = True
+            self._failed = True
             raise
         finally:
-            if self._model:
-                lanes = [a for a in self._lanes if failed or a.busy or a in self._runs.values()]
-                for lane in lanes:
-                    lane.stop()
-                # not waited for: this may be the collector's doing, in one of these threads
-                self._clearing = [lane.thread.submit(lane.clear, failed) for lane in lanes]
-            self._runs.clear()
             self._busy = False
+            self._runs.clear()
+            for lane in self._lanes:
+                lane.stop()  # not waited for: this may be the collector's doing, in its thread
 
 
 def _close(lanes: list[Lane], head: Matrix | None, model: Model) -> None:

@@ -28,7 +28,7 @@ def last_logits(path, ids, head):
     assert not head or len(lane._head._seen) == 1  # or llama.cpp has gone on by itself
     found = lane._logits(list(range(first, len(ids))))
     assert len(found) == PLACES
-    return np.stack([logits(range(model.vocabulary)) for logits in found])
+    return np.stack([logits[list(range(model.vocabulary))] for logits in found])
 
 
 def test_logits_are_those_of_llama_cpp(exported, fitted):

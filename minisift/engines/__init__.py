@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -45,10 +45,6 @@ class Completion:
     chosen one's ([allowed] float32 array); None where it was forced."""
     cut: bool = False
     """Whether the context was full before the answer ended: its last lines are missing."""
-
-
-Logits = Callable[[Sequence[int]], Any]
-"""The logits of given tokens at one place of a text, [tokens] float32 array."""
 
 
 class Engine(Protocol):
@@ -103,11 +99,11 @@ class Running:
         drafted: list[int] = self._answer.guess(min(count, left))
         return drafted
 
-    def choose_along(self, logits: Sequence[Logits], draft: Sequence[int]) -> int:
+    def choose_along(self, logits: Sequence[Any], draft: Sequence[int]) -> int:
         """`choose`, and again as long as what is chosen is what was drafted.
 
-        logits: those behind the last pending token, then behind the drafted ones. Returns how many
-        tokens of the draft came true: they are not pending.
+        logits: those of the last pending token, then of the drafted ones. Returns how many tokens of
+        the draft came true: they are not pending.
         """
         true = 0
         while True:
@@ -121,10 +117,14 @@ class Running:
             if self.pending or self.done:
                 return true
 
-    def choose(self, logits: Logits) -> None:
-        """Write the best allowed token and what it forces. Only allowed tokens' logits are asked for."""
+    def choose(self, logits: Any) -> None:
+        """Write the best allowed token and what it forces. logits: [vocabulary] array, or what gives
+        the logits of tokens when it is indexed by them.
+
+        Only the allowed tokens' logits are asked for.
+        """
         allowed = self._answer.allowed()
-        values = logits(allowed)
+        values = logits[allowed]
         best = int(values.argmax())
         self._answer.advance(allowed[best])
         self._write([allowed[best]], values - values[best])

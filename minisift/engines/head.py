@@ -83,6 +83,17 @@ class Head:
             self._count += 1
 
 
+class Logits:
+    """The logits behind one token of a call, computed when they are asked for: [tokens] float32 for
+    a list of tokens."""
+
+    def __init__(self, head: Head, hidden: Any) -> None:
+        self._head, self._hidden = head, hidden
+
+    def __getitem__(self, tokens: Sequence[int]) -> Any:
+        return self._head.logits(self._hidden, tokens)
+
+
 def _watching(seen: list[Any]) -> Any:
     """What puts the hidden states that go into the head into a list, and cancels what would follow."""
 

@@ -6,17 +6,16 @@ import ctypes
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from minisift.engines import Logits, Prompt, Running, states
+from minisift.engines import Prompt, Running, states
 from minisift.engines.backend import Model
 from minisift.engines.bindings import LIBRARIES, llama
 from minisift.engines.cells import FILL, PADDING, PREFIX, UNIT, Cells
-from minisift.engines.head import Head
+from minisift.engines.head import Head, Logits
 from minisift.engines.matrix import Matrix
 
 _SHORT = 1536
@@ -185,7 +184,7 @@ class Lane:
         call += ((cell, 0, at, PADDING, False) for cell, at in self._cells.pad(spare))
         call.sort(key=itemgetter(0))
         self._decode([token[1:] for token in call])
-        logits: dict[int, list[Logits]] = {seat: [] for seat in drafts}
+        logits: dict[int, list[Any]] = {seat: [] for seat in drafts}
         wanted = [index for index, token in enumerate(call) if token[4]]
         for index, found in zip(wanted, self._logits(wanted), strict=True):
             logits[call[index][3]].append(found)
@@ -195,14 +194,14 @@ class Lane:
             text.position += true
             self._cells.retract(seat, len(draft) - true)
 
-    def _logits(self, wanted: list[int]) -> list[Logits]:
+    def _logits(self, wanted: list[int]) -> list[Any]:
         """Those of all tokens of the last call whose logits were wanted."""
         if not wanted:
             return []
         if self._head and (hidden := self._head.take()) is not None:
-            return [partial(self._head.logits, state) for state in hidden]
+            return [Logits(self._head, state) for state in hidden]
         pointers = (llama.llama_get_logits_ith(self._handle, index) for index in wanted)
-        return [np.ctypeslib.as_array(p, (self._model.vocabulary,)).take for p in pointers]
+        return [np.ctypeslib.as_array(p, (self._model.vocabulary,)) for p in pointers]
 
     def stop(self) -> None:
         """Let no further call of the model begin until `clear`. May be called in any thread."""

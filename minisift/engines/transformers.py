@@ -80,8 +80,7 @@ class TransformersEngine:
             logits, positions = self._step(cache, positions, pending, wanted)
             for index, (row, draft) in enumerate(zip(alive, drafts, strict=True)):
                 row.pending = []
-                places = logits[index, wanted - 1 - len(draft) :]
-                true = row.choose_along([place.take for place in places], draft)
+                true = row.choose_along(logits[index, wanted - 1 - len(draft) :], draft)
                 # what did not come true is as padding to what follows
                 positions[index, positions.shape[1] - (len(draft) - true) :] = -1
             left = [index for index, row in enumerate(alive) if not row.done]

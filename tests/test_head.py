@@ -16,12 +16,15 @@ from minisift.engines.lane import Lane
 from minisift.engines.matrix import head_of
 
 PLACES = 3
+F32 = gguf.GGMLQuantizationType.F32
+ZEROS = np.zeros((8, 32), np.float32)
 
 
 def last_logits(path, ids, head):
     """Of a text's last places, [places, vocabulary]."""
     model = Model(path, None, 0)
-    lane = Lane(model, 512, 1, 1, head)
+    model.head = head
+    lane = Lane(model, 512, 1, 1)
     first = len(ids) - PLACES
     entries = [(token, at, 0, at >= first) for at, token in enumerate(ids)]
     lane.thread.submit(lane._decode, entries).result()
@@ -38,15 +41,13 @@ def test_logits_are_those_of_llama_cpp(exported, fitted):
     assert np.abs(found - expected).max() < 0.02  # llama.cpp rounds hidden states to F16 first
 
 
-def written(path, architecture, keys=(), tensors=("token_embd.weight",), data=None):
+def written(path, architecture, keys=(), tensors=("token_embd.weight",), rows=ZEROS, kind=F32):
+    """A file whose second tensor's rows are of ones, or what is given and one more."""
     writer = gguf.GGUFWriter(path, architecture)
     for key in keys:
         writer.add_float32(key, 30.0)
-    data, kind = (
-        (np.zeros((8, 32), np.float32), gguf.GGMLQuantizationType.F32) if data is None else data
-    )
-    for name in tensors:
-        writer.add_tensor(name, data, raw_dtype=kind)
+    for number, name in enumerate(tensors):
+        writer.add_tensor(name, rows + rows.dtype.type(number), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -60,7 +61,7 @@ def test_rows_of_any_type_however_few_are_kept(kind, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     kind = gguf.GGMLQuantizationType[kind]
     stored = gguf.quantize(rng.normal(size=(90, 64)).astype(np.float32), kind)
-    path = written(tmp_path / "model", "llama", data=(stored, kind))
+    path = written(tmp_path / "model", "llama", rows=stored, kind=kind)
     head = Head(head_of(path, None))
     for count in (1, 4, 9, 10, 11, 35, 90, 3):
         state = rng.normal(size=64).astype(np.float32)
@@ -87,7 +88,7 @@ def test_only_heads_that_are_a_mere_product_are_taken_over(tmp_path):
     assert [found.row(at) for at in range(8)] == [bytes(128)] * 8
     embeddings = ("token_embd.weight", "output.weight")
     own = head_of(written(tmp_path / "own", "qwen3", tensors=embeddings), None)
-    assert own.row(7) == bytes(128)
+    assert own.row(7) == np.ones(32, np.float32).tobytes()
     assert head_of(plain, written(tmp_path / "lora", "llama", tensors=["blk.0.lora_a"]))
     for adapted in embeddings:
         adapter = written(tmp_path / adapted, "llama", tensors=[f"{adapted}.lora_a"])
@@ -100,7 +101,6 @@ def test_only_heads_that_are_a_mere_product_are_taken_over(tmp_path):
     assert head_of(biased, None) is None
     (tmp_path / "text").write_text("no model")
     assert head_of(tmp_path / "text", None) is None
-    assert head_of(tmp_path / "nowhere", None) is None
 
 
 def test_what_was_found_is_kept_for_this_file_alone(tmp_path, monkeypatch):
@@ -108,7 +108,7 @@ def test_what_was_found_is_kept_for_this_file_alone(tmp_path, monkeypatch):
     path = written(tmp_path / "model", "llama")
     before = head_of(path, None)
     rows = np.arange(16 * 32, dtype=np.float32).reshape(16, 32)
-    other = written(tmp_path / "other", "llama", data=(rows, gguf.GGMLQuantizationType.F32))
+    other = written(tmp_path / "other", "llama", rows=rows)
     other.replace(path)
     assert before.row(7) == bytes(128)  # of the file that was opened
     for _ in range(2):

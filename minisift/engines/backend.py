@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from minisift.engines import states
-from minisift.engines.bindings import LIBRARIES, libggml, llama
+from minisift.engines.bindings import LIBRARIES, declared, libggml, llama
+from minisift.engines.matrix import Matrix, head_of
 
 if TYPE_CHECKING:
     from minisift.prompts import Tokenizer
@@ -62,22 +63,17 @@ def without_amx() -> None:
     one, for AVX-512, is taken.
     """
 
-    def function(name: str, *arguments: Any) -> Any:
-        found = getattr(libggml, name)
-        found.restype, found.argtypes = ctypes.c_void_p, arguments
-        return found
-
-    device = function("ggml_backend_dev_by_type", ctypes.c_int)(_CPU)
-    registry = function("ggml_backend_dev_backend_reg", ctypes.c_void_p)(device)
-    found = function("ggml_backend_reg_get_proc_address", ctypes.c_void_p, ctypes.c_char_p)(
-        registry, b"ggml_backend_dev_get_extra_bufts"
-    )
-    layouts = ctypes.CFUNCTYPE(ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p)(found)(device)
-    name = function("ggml_backend_buft_name", ctypes.c_void_p)
+    place, text = ctypes.c_void_p, ctypes.c_char_p
+    device = declared(libggml, "ggml_backend_dev_by_type", place, ctypes.c_int)(_CPU)
+    registry = declared(libggml, "ggml_backend_dev_backend_reg", place, place)(device)
+    address = declared(libggml, "ggml_backend_reg_get_proc_address", place, place, text)
+    found = address(registry, b"ggml_backend_dev_get_extra_bufts")
+    layouts = ctypes.CFUNCTYPE(ctypes.POINTER(place), place)(found)(device)
+    name = declared(libggml, "ggml_backend_buft_name", text, place)
     count = 0
     while layouts[count]:
         count += 1
-    kept = [at for at in layouts[:count] if ctypes.string_at(name(at)) != b"AMX"]
+    kept = [at for at in layouts[:count] if name(at) != b"AMX"]
     for index, at in enumerate([*kept, None]):
         layouts[index] = at
 
@@ -176,6 +172,10 @@ class Model:
         self.vocabulary = llama.llama_vocab_n_tokens(vocab)
         self.longest_input = llama.llama_model_n_ctx_train(self._handle)
         self.size = llama.llama_model_size(self._handle)
+        self.head = None if self.gpu_layers else head_of(path, adapter)
+        """Where the output head lies, unless llama.cpp is to multiply all of it."""
+        if self.head:
+            self._held.append((Matrix.close, self.head))
 
     def _load_adapter(self, path: Path) -> Any:
         if not path.is_file():

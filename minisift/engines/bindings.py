@@ -5,6 +5,7 @@ Its classes for chats import templates, databases and numpy, which takes as long
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import sys
@@ -43,3 +44,10 @@ llama, libggml, libggml_base = _declarations()
 
 LIBRARIES = Path(llama._lib._name).parent
 """The folder of llama.cpp's code: another build of it has another time."""
+
+
+def declared(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
+    """A function that llama_cpp does not declare, with its types."""
+    function = getattr(library, name)
+    function.restype, function.argtypes = result, arguments
+    return function

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from minisift.engines.bindings import llama
-from minisift.engines.matrix import Matrix, declared
+from minisift.engines.bindings import declared, libggml_base, llama
+from minisift.engines.matrix import Matrix
 
 _INPUT = b"result_norm"
 """llama.cpp's name of the hidden states that go into the head."""
@@ -33,11 +34,12 @@ class _Traits(ctypes.Structure):
     )
 
 
+_function = partial(declared, libggml_base)
 _place, _size = ctypes.c_void_p, ctypes.c_size_t
-_traits = declared("ggml_get_type_traits", ctypes.POINTER(_Traits), ctypes.c_int)
-_name = declared("ggml_get_name", ctypes.c_char_p, _place)
-_bytes = declared("ggml_nbytes", _size, _place)
-_copy = declared("ggml_backend_tensor_get", None, _place, _place, _size, _size)
+_traits = _function("ggml_get_type_traits", ctypes.POINTER(_Traits), ctypes.c_int)
+_name = _function("ggml_get_name", ctypes.c_char_p, _place)
+_bytes = _function("ggml_nbytes", _size, _place)
+_copy = _function("ggml_backend_tensor_get", None, _place, _place, _size, _size)
 
 
 class Head:
@@ -101,10 +103,7 @@ def _watching(seen: list[Any]) -> Any:
     def watch(tensor: int, asked: bool, _: Any) -> bool:
         if asked:
             return bool(_name(tensor) == _INPUT)
-        try:
-            states = np.empty(_bytes(tensor) // 4, np.float32)
-        except MemoryError:
-            return True  # it goes on without us
+        states = np.empty(_bytes(tensor) // 4, np.float32)
         _copy(tensor, states.ctypes.data, 0, states.nbytes)
         seen[:] = [states]
         return False

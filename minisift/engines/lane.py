@@ -16,7 +16,6 @@ from minisift.engines.backend import Model
 from minisift.engines.bindings import LIBRARIES, llama
 from minisift.engines.cells import FILL, PADDING, PREFIX, UNIT, Cells
 from minisift.engines.head import Head, Logits
-from minisift.engines.matrix import Matrix
 
 _SHORT = 1536
 """Tokens that a CPU's context has at first. It grows when a prompt needs more."""
@@ -44,13 +43,10 @@ class Lane:
     What calls llama.cpp has to run in `thread`: llama.cpp keeps threads of its own for each that calls it,
     and calls Python back, where the main thread would lose Ctrl-C.
 
-    context: tokens that prefix and texts may have; texts: how many may run at once; head: the
-    model's, unless llama.cpp is to compute all logits.
+    context: tokens that prefix and texts may have; texts: how many may run at once.
     """
 
-    def __init__(
-        self, model: Model, context: int, texts: int, threads: int, head: Matrix | None
-    ) -> None:
+    def __init__(self, model: Model, context: int, texts: int, threads: int) -> None:
         self.running: dict[int, Text] = {}
         self.thread = ThreadPoolExecutor(1)
         self._stopped = False
@@ -70,7 +66,7 @@ class Lane:
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True
         params.no_perf = True
-        self._head = Head(head) if head else None
+        self._head = Head(model.head) if model.head else None
         if self._head:
             params.cb_eval = self._head.watch
         if not self._on_gpu:
@@ -196,8 +192,6 @@ class Lane:
 
     def _logits(self, wanted: list[int]) -> list[Any]:
         """Those of all tokens of the last call whose logits were wanted."""
-        if not wanted:
-            return []
         if self._head and (hidden := self._head.take()) is not None:
             return [Logits(self._head, state) for state in hidden]
         pointers = (llama.llama_get_logits_ith(self._handle, index) for index in wanted)

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from minisift.engines import Completion, Prompt
-from minisift.engines.backend import Model, kept_pieces, start
+from minisift.engines.backend import Model, kept_pieces
 from minisift.engines.bindings import llama
 from minisift.engines.cells import Cells
 from minisift.engines.machine import cores
-from minisift.engines.matrix import head_of
 
 if TYPE_CHECKING:
     from minisift.engines.lane import Lane, Text
-    from minisift.engines.matrix import Matrix
 
 _CONTEXT = 8192
 """Tokens that all running texts and the prefix may have together, unless the model has less."""
@@ -56,16 +54,15 @@ class LlamaCppEngine:
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value}; fix: 1 or more, or None for the default")
         self._model: Model | None = None
-        files = Path(path), Path(adapter) if adapter else None
-        start()
         with ThreadPoolExecutor(1) as pool:  # C code, beside which Python runs
-            loading = pool.submit(Model, *files, n_gpu_layers)
+            loading = pool.submit(
+                Model, Path(path), Path(adapter) if adapter else None, n_gpu_layers
+            )
             pieces = kept_pieces(Path(path))
             self._model = model = loading.result()
-        self._head = None if model.gpu_layers else head_of(*files)
         self._lanes: list[Lane] = []
         # not when the collector gets round to it
-        self._close = weakref.finalize(self, _close, self._lanes, self._head, model)
+        self._close = weakref.finalize(self, _close, self._lanes, model)
         self.files = model.files
         self.context = context or min(_CONTEXT, model.longest_input)
         self._threads = threads or cores()
@@ -104,7 +101,7 @@ class LlamaCppEngine:
     def _lane(self) -> Lane:
         from minisift.engines.lane import Lane  # imports numpy
 
-        return Lane(self._opened(), self.context, self._texts, self._threads, self._head)
+        return Lane(self._opened(), self.context, self._texts, self._threads)
 
     def complete(
         self, prompts: Iterable[Prompt], at_once: int | None = None
@@ -159,14 +156,12 @@ class LlamaCppEngine:
                 lane.stop()  # not waited for: this may be the collector's doing, in its thread
 
 
-def _close(lanes: list[Lane], head: Matrix | None, model: Model) -> None:
+def _close(lanes: list[Lane], model: Model) -> None:
     """Free a model, once no thread of its lanes is in it."""
     for lane in lanes:
         lane.stop()
         lane.thread.shutdown()
     lanes.clear()
-    if head:
-        head.close()
     model.free()
 
 

@@ -7,12 +7,13 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from minisift.engines import states
-from minisift.engines.bindings import LIBRARIES, libggml_base
+from minisift.engines.bindings import LIBRARIES, declared, libggml_base
 
 _PLAIN = ("llama", "smollm3", "qwen2", "qwen3", "gemma3", "phi3", "olmo2", "stablelm")
 """Architectures whose logits are the product of hidden states and head."""
@@ -28,25 +29,19 @@ class _Reading(ctypes.Structure):
     _fields_ = (("no_alloc", ctypes.c_bool), ("context", ctypes.c_void_p))
 
 
-def declared(name: str, result: Any, *arguments: Any) -> Any:
-    """A function of ggml's, with its types."""
-    function = getattr(libggml_base, name)
-    function.restype, function.argtypes = result, arguments
-    return function
-
-
+_function = partial(declared, libggml_base)
 _number, _size, _place = ctypes.c_int64, ctypes.c_size_t, ctypes.c_void_p
-_open = declared("gguf_init_from_file", _place, ctypes.c_char_p, _Reading)
-_close = declared("gguf_free", None, _place)
-_key = declared("gguf_find_key", _number, _place, ctypes.c_char_p)
-_kind = declared("gguf_get_kv_type", ctypes.c_int, _place, _number)
-_text = declared("gguf_get_val_str", ctypes.c_char_p, _place, _number)
-_tensor = declared("gguf_find_tensor", _number, _place, ctypes.c_char_p)
-_shape = declared("gguf_get_tensor_ne", ctypes.POINTER(_number), _place, _number)
-_type = declared("gguf_get_tensor_type", ctypes.c_int, _place, _number)
-_bytes = declared("gguf_get_tensor_size", _size, _place, _number)
-_begin = declared("gguf_get_data_offset", _size, _place)
-_offset = declared("gguf_get_tensor_offset", _size, _place, _number)
+_open = _function("gguf_init_from_file", _place, ctypes.c_char_p, _Reading)
+_close = _function("gguf_free", None, _place)
+_key = _function("gguf_find_key", _number, _place, ctypes.c_char_p)
+_kind = _function("gguf_get_kv_type", ctypes.c_int, _place, _number)
+_text = _function("gguf_get_val_str", ctypes.c_char_p, _place, _number)
+_tensor = _function("gguf_find_tensor", _number, _place, ctypes.c_char_p)
+_shape = _function("gguf_get_tensor_ne", ctypes.POINTER(_number), _place, _number)
+_type = _function("gguf_get_tensor_type", ctypes.c_int, _place, _number)
+_bytes = _function("gguf_get_tensor_size", _size, _place, _number)
+_begin = _function("gguf_get_data_offset", _size, _place)
+_offset = _function("gguf_get_tensor_offset", _size, _place, _number)
 
 
 class Matrix:
@@ -58,7 +53,9 @@ class Matrix:
         self._begin = begin
         self._file = path.open("rb", buffering=0)
         self._lock = Lock()
-        self.close = self._file.close
+
+    def close(self) -> None:
+        self._file.close()
 
     def row(self, number: int) -> bytes:
         """A row as it is stored. Raises OSError."""
@@ -76,10 +73,8 @@ def head_of(model: Path, adapter: Path | None) -> Matrix | None:
 
     Where it lies is kept in the user's cache, since ggml reads the whole vocabulary to tell.
     """
-    files = [path for path in (model, adapter) if path]
-    if not all(path.is_file() for path in files):
-        return None
-    key = states.key([*files, LIBRARIES], [], [_PLAIN, _MORE])
+    files = [path for path in (model, adapter, LIBRARIES) if path]
+    key = states.key(files, [], [_PLAIN, _MORE])
     if kept := states.load("heads", key):
         found = json.loads(bytes(kept))
     else:

@@ -9,15 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from minisift.exceptions import DataError
 from minisift.files import write_whole
 from minisift.text import split_words
 
 OnError = Literal["error", "skip"]
 OnMisaligned = Literal["error", "snap", "skip"]
-
-
-class DataError(ValueError):
-    """A record that cannot be used: says where, what is wrong and how to mend it."""
 
 
 @dataclass(frozen=True, order=True)
@@ -109,6 +106,8 @@ def _problems(
             yield span, f"{shown} does not begin and end at word borders"
         elif not span.label.strip():
             yield span, f"{shown} has a blank label"
+        elif span == last:
+            yield span, f"{shown} is listed twice"
         elif last and span.start < last.end:
             yield span, f"{shown} overlaps ({last.start}, {last.end}, {last.label!r})"
         else:
@@ -152,20 +151,6 @@ def align(
     return Example(text, tuple(spans), words), counts
 
 
-@dataclass(frozen=True)
-class Record:
-    """What a format's reader yields: raw content with its place, not yet an Example."""
-
-    place: str
-    text: str = ""
-    spans: tuple[Span, ...] = ()
-    words: tuple[tuple[int, int], ...] = ()
-    problem: str = ""
-    """What is wrong and how to mend it; empty for a good record."""
-    skipped: str = ""
-    """Why the record is not meant to be used (say, rejected by its annotator)."""
-
-
 class Examples(list[Example]):
     """A list of examples that knows what reading left out (`counts`) and where (`notes`)."""
 
@@ -177,71 +162,58 @@ class Examples(list[Example]):
         self.notes = list(notes)
 
 
-def collect(records: Iterable[Record], on_error: OnError, on_misaligned: OnMisaligned) -> Examples:
-    """Examples from records under the caller's policies; raises DataError with the place."""
-    if on_error not in ("error", "skip") or on_misaligned not in ("error", "snap", "skip"):
-        raise ValueError(
-            f"on_error={on_error!r}, on_misaligned={on_misaligned!r}; fix: on_error is 'error' or "
-            "'skip', on_misaligned is 'error', 'snap' or 'skip'"
-        )
-    examples: list[Example] = []
-    counts: Counter[str] = Counter()
-    notes: list[str] = []
-    for record in records:
-        problem = record.problem
-        if record.skipped:
-            counts[record.skipped] += 1
-            notes.append(f"{record.place}: {record.skipped}")
-            continue
-        if not problem:
-            try:
-                example, changed = align(record.text, record.spans, record.words, on_misaligned)
-            except DataError as error:
-                problem = str(error)
-            else:
-                examples.append(example)
-                counts.update(changed)
-                notes += [f"{record.place}: {what}" for what in changed]
-        if problem:
-            if on_error == "error":
-                raise DataError(f"{record.place}: {problem}")
-            counts["bad records skipped"] += 1
-            notes.append(f"{record.place}: {problem}")
-    return Examples(examples, counts, notes)
-
-
 def read(
     source: Any,
     *,
     format: str | None = None,
+    word_column: int | str | None = None,
     tag_column: int | str | None = None,
     scheme: str | None = None,
+    names: Any = None,
+    text_field: str | None = None,
+    spans_key: str | None = None,
+    split: str | None = None,
+    encoding: str = "utf-8",
     on_error: OnError = "error",
     on_misaligned: OnMisaligned = "error",
 ) -> Examples:
-    """Labelled examples from a file or a Hugging Face `Dataset`.
+    """Labelled examples from a file, a folder or a Hugging Face `Dataset`.
 
-    format: "conll" (columns; one word a line), "jsonl" (character spans; also what doccano,
-    Prodigy and Label Studio export), "docbin" (spaCy) or "huggingface"; None goes by the
-    file's ending (.jsonl and .json; .spacy; anything else is columns).
-    tag_column: for columns and datasets, the tags' place (number, counted from the end if
-    negative) or name; the last one, or the dataset's only tag feature, by default.
-    scheme: "iob1", "iob2", "iobes", "bilou" or None to recognise it from the whole file.
+    format: "conll" (columns, a word a line; CoNLL-U too), "csv" (tables with a header row: words
+    and tags, or texts and their spans as JSON), "jsonl" (JSON and JSON Lines: character spans, words
+    with tags; what doccano, Prodigy, Label Studio, NER Annotator, GLiNER and spaCy's training data
+    look like), "brat" (a .txt with its .ann, or a folder of such pairs), "webanno" (WebAnno TSV 3,
+    INCEpTION), "docbin" (spaCy) or "huggingface" (a `Dataset`, a folder of `save_to_disk`, a Parquet
+    file; a data set's name on a hub, which nothing else sends there). None goes by the file's ending
+    and first line.
+    word_column, tag_column: of columns and tables, by number from 0 (from the end if negative) or by
+    name where they have names; tag_column also of words with tags in JSON and data sets. By default
+    the words' column is the first that is not a count, and the tags' the last that holds tags.
+    scheme: "iob1", "iob2", "iobes", "bilou", "bmes", "bmewo", "io", or None to recognise it from the
+    whole file.
+    names: of tags that are numbers, in their order: a list, a `ClassLabel`, a mapping, or the path of
+    a JSON file that holds one.
+    text_field: where a record's text lies, if not under "text"; with dots into objects ("data.body").
+    spans_key: the group of `doc.spans` to read in DocBin files; by default `doc.ents`.
+    split: of a data set that has several.
+    encoding: of text files.
     on_error: "skip" leaves bad records out and counts them in the result's `counts`.
-    on_misaligned: what becomes of spans that overlap or cut a word, see `align`.
+    on_misaligned: what becomes of spans that overlap, cut a word, have a gap or are not what the file
+    says their words are, see `align`.
 
-    Raises DataError with file, line, what is wrong and the fix.
+    What is left out or was read otherwise than it is written is in the result's `counts`, and where
+    in its `notes`. Raises DataError with file, line or record, what is wrong and the fix; ValueError
+    for an option that the format does not have.
 
     >>> read("train.conll", tag_column="ner", on_error="skip")  # doctest: +SKIP
     """
-    from minisift.formats import format_of
+    from minisift.formats import records
+    from minisift.formats.record import Options, collect
 
-    reader = format_of(source, format)
-    if isinstance(source, str | os.PathLike) and not Path(source).is_file():
-        raise FileNotFoundError(f"{source}: no such file; fix: give the path of a labelled file")
-    return collect(
-        reader.read(source, tag_column=tag_column, scheme=scheme), on_error, on_misaligned
+    options = Options(
+        word_column, tag_column, scheme, names, text_field, spans_key, split, encoding
     )
+    return collect(records(source, format, options), on_error, on_misaligned)
 
 
 def write(
@@ -251,15 +223,15 @@ def write(
     format: str | None = None,
     scheme: str = "iob2",
 ) -> None:
-    """Write examples so that `read` gives them back; formats as for `read`.
+    """Write examples so that `read` gives them back: "conll", "jsonl" or "docbin"; None by ending.
 
     The file appears whole or not at all. `scheme` is for columns. Raises DataError for what
     the format cannot hold.
     """
-    from minisift.formats import format_of
+    from minisift.formats import writer
 
     try:
-        content = format_of(path, format).write(examples, scheme=scheme)
+        content = writer(path, format)(examples, scheme=scheme)
     except UnicodeEncodeError as error:
         raise DataError(
             f"{path}: lone surrogates cannot be written ({error.reason}); fix: replace them in the "

@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and text that is decoded or refused."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import shutil
@@ -9,6 +10,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from minisift.exceptions import DataError
+
+# The longer marks first: that of UTF-32 begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 def cache_folder() -> Path:
@@ -43,3 +54,31 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 def write_whole(path: Path, content: bytes) -> None:
     with whole(path) as draft:
         draft.write_bytes(content)
+
+
+def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
+    """A file's text without its byte order mark, line ends as they are.
+
+    Raises DataError with the line for bytes that the encoding does not know.
+    """
+    return decode(Path(path).read_bytes(), path, encoding)
+
+
+def decode(
+    raw: bytes, path: str | os.PathLike[str], encoding: str = "utf-8", first_line: int = 1
+) -> str:
+    """The text of bytes that begin in line `first_line` of a file; see `read_text`."""
+    try:
+        return raw.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = first_line + raw.count(b"\n", 0, error.start)
+        mark = next((name for bom, name in _MARKS if raw.startswith(bom)), None)
+        raise DataError(
+            f"{path}:{line}: not {encoding.upper()} ({error.reason}: byte "
+            f"0x{raw[error.start]:02x}); fix: say what it is, as in encoding={mark or 'latin-1'!r} "
+            "(--encoding on the command line), or convert the file to UTF-8"
+        ) from None
+    except LookupError:
+        raise ValueError(
+            f"encoding={encoding!r} is not known; fix: a name such as 'utf-8', 'latin-1' or 'cp1252'"
+        ) from None

@@ -2,18 +2,53 @@
 
 IOB1: B- needed only where a span follows another of its label, and, as in conlleval, allowed
 at the begin of any span (eng.train has one such); IOB2: every span begins with B-;
-IOBES (BIOES) and BILOU (BMEWO) also mark last words and spans of one word.
+IOBES (BIOES), BILOU, BMES and BMEWO also mark last words and spans of one word. IO has no B-: words
+side by side with one label are one span.
+
+Files write the same schemes in many ways, "b-per" or "PER-B": `notation` finds out how.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 WordSpan = tuple[int, int, str]
 
-SCHEMES = ("iob1", "iob2", "iobes", "bilou")
-_LETTERS = {"iob1": "BIO", "iob2": "BIO", "iobes": "BIOES", "bilou": "BILOU"}
-_LAST_SINGLE = {"iobes": "ES", "bilou": "LU"}
+# Letters for the first, a further, the last and the only word of a span.
+_LETTERS = {
+    "iob2": "BI",
+    "iob1": "BI",
+    "iobes": "BIES",
+    "bilou": "BILU",
+    "bmes": "BMES",
+    "bmewo": "BMEW",
+}
+SCHEMES = tuple(_LETTERS)
+READ = (*SCHEMES, "io")
+"""Schemes that can be read; IO cannot keep spans side by side apart, so it is not written."""
+
+# How a tag is written, the first that fits most of a file's.
+_SPELLINGS = {
+    spelled: re.compile(pattern, re.DOTALL)
+    for spelled, pattern in {
+        "B-PER": r"(?P<letter>[BIMESLUW])-(?P<label>.+)",
+        "b-per": r"(?P<letter>[bimesluw])-(?P<label>.+)",
+        "B_PER": r"(?P<letter>[BIMESLUW])_(?P<label>.+)",
+        "b_per": r"(?P<letter>[bimesluw])_(?P<label>.+)",
+        "PER-B": r"(?P<label>.+)-(?P<letter>[BIMESLUW])",
+        "per-b": r"(?P<label>.+)-(?P<letter>[bimesluw])",
+        "PER_B": r"(?P<label>.+)_(?P<letter>[BIMESLUW])",
+        "per_b": r"(?P<label>.+)_(?P<letter>[bimesluw])",
+    }.items()
+}
+_BARE = "PER"
+_OUTSIDE = ("O", "o")
+_NOTHING = ("_", "-", "*")
+"""What stands outside of spans where no word is "O"."""
+_SEVERAL = re.compile(r"[|,;/+&#]")
 
 
 class TagError(ValueError):
@@ -29,9 +64,116 @@ def split_tag(tag: str, index: int = 0) -> tuple[str, str]:
     if tag == "O":
         return "O", ""
     prefix, dash, label = tag.partition("-")
-    if len(prefix) != 1 or not dash or not label or prefix not in "BIESLU":
-        raise TagError(index, f"{tag!r} is not a tag such as 'O', 'B-PER' or 'I-PER'")
+    if len(prefix) != 1 or not dash or not label or prefix not in "BIMESLUW":
+        raise TagError(
+            index,
+            f"{tag!r} is not a tag such as 'O', 'B-PER' or 'I-PER'; fix: correct it, or give "
+            "tag_column, or scheme='io' for labels without letters",
+        )
     return prefix, label
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How a file writes its tags: their scheme, their spelling, and what stands outside of spans."""
+
+    scheme: str
+    spelled: str = "B-PER"
+    """How it would write "B-PER"; a bare "PER" where tags have no letter."""
+    outside: tuple[str, ...] = ("O",)
+
+    def decode(self, tags: Sequence[str]) -> list[WordSpan]:
+        """Spans of a sentence's tags as the file has them. Raises TagError with the word's index."""
+        plain = [self._plain(tag, index) for index, tag in enumerate(tags)]
+        try:
+            return decode(plain, "iob1" if self.scheme == "io" else self.scheme)
+        except TagError as error:
+            at = min(error.index, len(tags) - 1)
+            written = "" if tags[at] == plain[at] else f"{tags[at]!r}: "
+            raise TagError(error.index, f"{written}{error}") from None
+
+    def odd(self, tags: Iterable[str]) -> int:
+        """How many tags are spelled as of a label, but of the label "O": "I-O", "B-O"."""
+        matches = (self._match(tag) for tag in tags if tag not in self.outside)
+        return sum(match["label"] in _OUTSIDE for match in matches if match)
+
+    def _plain(self, tag: str, index: int) -> str:
+        """The tag as "B-PER" or "O". Raises TagError."""
+        if tag in self.outside:
+            return "O"
+        labels = self._labels(tag)
+        if len(labels) > 1:
+            raise TagError(
+                index,
+                f"{tag!r} holds {len(labels)} labels, {' and '.join(labels)}, but spans are flat, a "
+                "word has one label; fix: keep one of them",
+            )
+        if self.spelled == _BARE:
+            return f"I-{tag}"
+        match = self._match(tag)
+        if not match:
+            raise TagError(
+                index,
+                f"{tag!r} is not a tag such as {self.outside[0]!r} or {self.spelled!r}; fix: correct "
+                "it, or give tag_column, or scheme='io' for labels without letters",
+            )
+        return "O" if match["label"] in _OUTSIDE else f"{match['letter'].upper()}-{match['label']}"
+
+    def _labels(self, tag: str) -> list[str]:
+        """The labels of a tag; more than one if it is several tags in one."""
+        parts = _SEVERAL.split(tag)
+        if self.spelled == _BARE:
+            return parts if "|" in tag else [tag]
+        matches = [self._match(part) for part in parts]
+        return [match["label"] for match in matches if match] if all(matches) else [tag]
+
+    def _match(self, tag: str) -> re.Match[str] | None:
+        return _SPELLINGS[self.spelled].fullmatch(tag) if self.spelled != _BARE else None
+
+
+def notation(sentences: Sequence[Sequence[str]], scheme: str | None = None) -> Notation:
+    """How a whole file writes its tags: what fits the most of them, the scheme if it is not given.
+
+    Bare labels ("PER", without a letter) are taken for IO where other words are "O".
+    """
+    if scheme is not None and scheme not in READ:
+        raise ValueError(f"scheme={scheme!r}; fix: one of {', '.join(READ)}")
+    counted = Counter(tag for tags in sentences for tag in tags)
+    fits = {spelled: fit(spelled, counted) for spelled in _SPELLINGS}
+    spelled = max(fits, key=lambda spelling: fits[spelling]) if any(fits.values()) else "B-PER"
+    marks = _OUTSIDE if spelled.islower() else ("O",) if "O" in counted else ("o", *_NOTHING)
+    outside = tuple(mark for mark in marks if mark in counted)[:2] or ("O",)
+    labelled = sum(number for tag, number in counted.items() if tag not in outside)
+    # a column of words may hold the word "O" too, but few, and far more others
+    is_io = outside[0] in _OUTSIDE and 4 * counted[outside[0]] >= len(counted)
+    bare = 2 * fits[spelled] < labelled and (scheme == "io" or is_io)
+    if scheme == "io" or (scheme is None and bare):
+        return Notation("io", _BARE if bare else spelled, outside)
+    if scheme:
+        return Notation(scheme, spelled, outside)
+    found = Notation("iob2", spelled, outside)
+    plain = []
+    for tags in sentences:
+        try:
+            plain.append([found._plain(tag, 0) for tag in tags])
+        except TagError:
+            continue
+    return Notation(recognise(plain), spelled, outside)
+
+
+def fit(spelled: str, counted: Mapping[str, int]) -> int:
+    """How many of the counted tags are written so, those outside of spans left out."""
+    pattern = _SPELLINGS[spelled]
+    return sum(
+        number for tag, number in counted.items() if tag not in _OUTSIDE and pattern.fullmatch(tag)
+    )
+
+
+def is_tagged(counted: Mapping[str, int]) -> bool:
+    """Whether a column's cells are tags: half of them at least are "O" or written as tags are."""
+    outside = sum(counted.get(mark, 0) for mark in _OUTSIDE)
+    most = max(fit(spelled, counted) for spelled in _SPELLINGS)
+    return 2 * (outside + most) >= sum(counted.values()) > 0
 
 
 def recognise(sentences: Sequence[Sequence[str]]) -> str:
@@ -40,11 +182,15 @@ def recognise(sentences: Sequence[Sequence[str]]) -> str:
     A needless B- breaks IOB1's own form: one of them is a slip, but a file that is full of
     them is IOB2, and then a stray I- is the slip.
     """
-
-    def irregular(scheme: str) -> int:
-        return sum(not _is_regular(tags, scheme) for tags in sentences)
-
-    return min(("iob2", "iob1", "iobes", "bilou"), key=irregular)
+    least: tuple[int, str] | None = None
+    for scheme in SCHEMES:
+        irregular = sum(not _is_regular(tags, scheme) for tags in sentences)
+        if not irregular:
+            return scheme
+        if least is None or irregular < least[0]:
+            least = irregular, scheme
+    assert least
+    return least[1]
 
 
 def _is_regular(tags: Sequence[str], scheme: str) -> bool:
@@ -54,54 +200,61 @@ def _is_regular(tags: Sequence[str], scheme: str) -> bool:
         return False
 
 
-def _check_scheme(scheme: str) -> None:
-    if scheme not in SCHEMES:
+def _letters(scheme: str) -> str:
+    if scheme not in _LETTERS:
         raise ValueError(f"scheme={scheme!r}; fix: one of {', '.join(SCHEMES)}")
+    return _LETTERS[scheme]
 
 
 def decode(tags: Sequence[str], scheme: str) -> list[WordSpan]:
     """Spans of a sentence's tags, checked strictly. Raises TagError with the word's index."""
-    _check_scheme(scheme)
-    letters = _LETTERS[scheme]
-    last_single = _LAST_SINGLE.get(scheme, "")
+    letters = _letters(scheme)
+    further, last, single = letters[1], letters[2:3], letters[3:4]
     spans: list[WordSpan] = []
     begun: tuple[int, str] | None = None
     for index, tag in enumerate([*tags, "O"]):
         prefix, label = split_tag(tag, index)
-        if prefix not in letters:
-            raise TagError(index, f"{tag!r} is not a tag of {scheme}")
-        inside = begun is not None and label == begun[1] and prefix in "I" + last_single[:1]
-        if inside and begun:
-            if prefix in last_single:
+        if prefix != "O" and prefix not in letters:
+            raise TagError(
+                index, f"{tag!r} is not a tag of {scheme}; fix: correct it, or give scheme"
+            )
+        if begun is not None and label == begun[1] and prefix in (further, last):
+            if prefix == last:
                 spans.append((begun[0], index + 1, label))
                 begun = None
             continue
         if begun is not None:
-            if last_single:
-                raise TagError(index, f"{tag!r} follows an open {begun[1]!r} span")
+            if last:
+                raise TagError(
+                    index, f"{tag!r} follows an open {begun[1]!r} span ({scheme}); fix: close it"
+                )
             spans.append((begun[0], index, begun[1]))
             begun = None
         if prefix == "B" or (prefix == "I" and scheme == "iob1"):
             begun = (index, label)
-        elif prefix in last_single[1:]:
+        elif prefix == single and prefix:
             spans.append((index, index + 1, label))
         elif prefix != "O":
-            raise TagError(index, f"{tag!r} continues no span ({scheme})")
+            raise TagError(
+                index,
+                f"{tag!r} continues no span ({scheme}); fix: begin it with B-"
+                + ", or read with scheme='iob1', where I- may begin one" * (scheme == "iob2"),
+            )
     return spans
 
 
 def encode(length: int, spans: Iterable[WordSpan], scheme: str) -> list[str]:
     """Tags of a sentence of `length` words; the inverse of `decode`."""
-    _check_scheme(scheme)
+    letters = _letters(scheme)
     tags = ["O"] * length
     previous: WordSpan | None = None
     for first, end, label in sorted(spans):
-        letters = ["B"] + ["I"] * (end - first - 1)
+        marks = [letters[0]] + [letters[1]] * (end - first - 1)
         if scheme == "iob1" and not (previous and previous[1:] == (first, label)):
-            letters[0] = "I"
-        elif scheme in _LAST_SINGLE:
-            letters[-1] = _LAST_SINGLE[scheme][end - first == 1]
-        tags[first:end] = [f"{letter}-{label}" for letter in letters]
+            marks[0] = "I"
+        elif len(letters) > 2:
+            marks[-1] = letters[2 + (end - first == 1)]
+        tags[first:end] = [f"{mark}-{label}" for mark in marks]
         previous = (first, end, label)
     return tags
 

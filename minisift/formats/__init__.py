@@ -1,28 +1,115 @@
-"""File formats of labelled text: each module reads `Record`s and writes bytes.
+"""File formats of labelled text: each module reads `Record`s, some write bytes.
 
-A format is a module with ``read(source, *, tag_column, scheme) -> Iterator[Record]`` and
-``write(examples, *, scheme) -> bytes``; a new one is a new module and a line in `_BY_NAME`.
+A format is a module with ``OPTIONS``, the names of the reading options that it has, and
+``read(source, options) -> Iterator[Record]``; where it can be written,
+``write(examples, *, scheme) -> bytes``. A new one is a new module and its name in `NAMES`, with the
+endings, folders or first lines that tell it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-_BY_NAME = ("conll", "jsonl", "docbin", "huggingface")
-_BY_ENDING = {".jsonl": "jsonl", ".json": "jsonl", ".spacy": "docbin"}
+from minisift.exceptions import DataError
+from minisift.formats.record import Options, Record
+
+NAMES = ("conll", "csv", "jsonl", "brat", "webanno", "docbin", "huggingface")
+_BY_ENDING = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".ann": "brat",
+    ".spacy": "docbin",
+    ".parquet": "huggingface",
+    ".arrow": "huggingface",
+}
+_NOT_TEXT = {
+    b"PK\x03\x04": "a ZIP archive; fix: unpack it",
+    b"\x1f\x8b": "compressed by gzip; fix: unpack it",
+    b"PAR1": "Parquet; fix: give it the ending .parquet",
+    b"%PDF": "a PDF file; fix: give labelled text",
+    b"<?xml": "XML; fix: convert it to one of the formats that minisift.read names (for SemEval's "
+    "aspects see recipes/absa_restaurants.py)",
+}
+_WRITTEN = ("conll", "jsonl", "docbin")
 
 
-def format_of(source: Any, name: str | None) -> ModuleType:
-    """The module for a format name, or for a source where the name is None."""
-    if name is None:
-        if isinstance(source, str | os.PathLike):
-            name = _BY_ENDING.get(Path(source).suffix.lower(), "conll")
-        else:
-            name = "huggingface"
-    if name not in _BY_NAME:
-        raise ValueError(f"format={name!r}; fix: one of {', '.join(_BY_NAME)}")
+def records(source: Any, name: str | None, options: Options) -> Iterator[Record]:
+    """What a source holds, by the format of that name or else the one that it seems to be.
+
+    Raises ValueError for an option that this format does not have.
+    """
+    name = name or _format_of(source)
+    module = _module(name)
+    for field in dataclasses.fields(options):
+        if field.name not in module.OPTIONS and getattr(options, field.name) != field.default:
+            raise ValueError(
+                f"{field.name}={getattr(options, field.name)!r} is not for {name}, whose options are "
+                f"{', '.join(module.OPTIONS) or 'none'}; fix: leave it out, or give another format"
+            )
+    found: Iterator[Record] = module.read(source, options)
+    return found
+
+
+def writer(path: str | os.PathLike[str], name: str | None) -> Callable[..., bytes]:
+    """What writes examples in a format, that of the path's ending if it is not named."""
+    name = name or _BY_ENDING.get(Path(path).suffix.lower(), "conll")
+    if name not in _WRITTEN:
+        raise ValueError(
+            f"format={name!r} is read, not written; fix: one of {', '.join(_WRITTEN)} (datasets "
+            "load JSONL: datasets.load_dataset('json', data_files=...))"
+        )
+    write: Callable[..., bytes] = _module(name).write
+    return write
+
+
+def _module(name: str) -> ModuleType:
+    if name not in NAMES:
+        raise ValueError(f"format={name!r}; fix: one of {', '.join(NAMES)}")
     return importlib.import_module(f"minisift.formats.{name}")
+
+
+def _format_of(source: Any) -> str:
+    if not isinstance(source, str | os.PathLike):
+        return "huggingface"
+    path = Path(source)
+    if path.is_dir():
+        return _format_of_folder(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{source}: no such file; fix: give the path of a labelled file, or format='huggingface' "
+            "with the name of a data set on a hub"
+        )
+    ending = path.suffix.lower()
+    if ending in _BY_ENDING:
+        return _BY_ENDING[ending]
+    with path.open("rb") as file:
+        head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    for begin, what in _NOT_TEXT.items():
+        if head.startswith(begin):
+            raise DataError(f"{source}: {what}")
+    if head.lower().startswith(b"#format=webanno"):
+        return "webanno"
+    if head.startswith((b'{"', b'[{"', b'[["', b"[\n", b"{\n", b"[\r\n", b"{\r\n")):
+        return "jsonl"
+    if ending == ".txt" and path.with_suffix(".ann").is_file():
+        return "brat"
+    return "conll"
+
+
+def _format_of_folder(path: Path) -> str:
+    if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        return "huggingface"
+    if any(path.glob("*.ann")) or any(path.glob("*/*.ann")):
+        return "brat"
+    raise DataError(
+        f"{path}: a folder, but neither of brat's pairs (.txt, .ann) nor of a Hugging Face Dataset; "
+        "fix: give one of its files, or format"
+    )

@@ -2,120 +2,150 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from minisift.data import DataError, Example, Record
-from minisift.tags import TagError, decode, encode, recognise
+from minisift.data import Example
+from minisift.exceptions import DataError
+from minisift.files import read_text
+from minisift.formats.columns import WORDS, Line, Table, records
+from minisift.formats.record import Options, Record
+from minisift.tags import encode, is_tagged
+
+OPTIONS = ("word_column", "tag_column", "scheme", "encoding")
 
 _NAMES = re.compile(r"#\s*global\.columns\s*=\s*(.+)", re.IGNORECASE)
+_CONLLU = "ID FORM LEMMA UPOS XPOS FEATS HEAD DEPREL DEPS MISC".split()
+_STUDIO = ["-X-", "_"]
+"""The two columns between word and tag in Label Studio's export, whose labels may hold blanks."""
+_SPACES = re.compile(" +")  # not str.split(): words may hold no-break spaces
+_ALIKE = 0.9
+"""Share of lines with as many columns, from which on other lines are slips."""
 
-Line = tuple[int, list[str]]
-"""Line number and columns."""
 
-
-def read(
-    source: str | os.PathLike[str], *, tag_column: int | str | None, scheme: str | None
-) -> Iterator[Record]:
+def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
     """Sentences of a column file, checked against the one scheme that fits the file best.
 
-    Columns are split at tabs where the file has any, else at runs of spaces. Skipped are
-    ``-DOCSTART-`` lines and comments: lines at the head of a sentence that begin with ``#``
-    and hold no tag where the sentence has its tags. Column names come from a line
-    ``# global.columns = FORM TAG`` (CoNLL-U Plus).
+    Columns are split at tabs where most lines have one, else at runs of spaces. Skipped are
+    ``-DOCSTART-`` lines and comments: lines at the head of a sentence that begin with ``#`` and are
+    not made as the words' lines are. Columns have names by a line ``# global.columns = FORM TAG``
+    (CoNLL-U Plus), by a header row, or, where words are counted in ten columns, by CoNLL-U.
     """
     path = Path(source)
-    try:
-        # not splitlines(): a word may hold U+2028 and its like
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        number = error.object.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}:{number}: not UTF-8 ({error}); fix: convert the file to UTF-8"
-        ) from None
-    # not str.split(): words may hold no-break spaces
-    columns = re.compile("\t" if any("\t" in line for line in lines) else " +")
     names: list[str] = []
-    sentences: list[list[Line]] = [[]]
-    for number, line in enumerate(lines, 1):
+    blocks: list[list[tuple[int, str]]] = [[]]
+    # not splitlines(): a word may hold U+2028 and its like
+    for number, line in enumerate(read_text(path, options.encoding).split("\n"), 1):
         if found := _NAMES.match(line):
             names = found[1].split()
-        elif not line.strip() or line.startswith("-DOCSTART-"):
-            sentences.append([])
+        elif not line.strip().strip("\ufeff") or line.startswith("-DOCSTART-"):
+            blocks.append([])
         else:
-            sentences[-1].append((number, [c.strip() for c in columns.split(line.strip(" \r"))]))
-    column = _column(path, tag_column, names)
-    bodies = [body for body in (_without_comments(s, column) for s in sentences) if body]
-    whole = [body for body in bodies if not any(_incomplete(line, column) for line in body)]
-    scheme = scheme or recognise([[columns[column] for _, columns in body] for body in whole])
-    for body in bodies:
-        yield _record(path, body, column, scheme)
+            blocks[-1].append((number, line.rstrip("\r")))
+    sentences = _sentences(path, [block for block in blocks if block])
+    if not names and _has_header(sentences):
+        names = sentences[0].pop(0).cells
+    sentences = [sentence for sentence in sentences if sentence]
+    table = Table(path, sentences, names)
+    if sentences and not names and table.width == len(_CONLLU) and table.counts_words:
+        table = Table(path, sentences, _CONLLU)
+    yield from records(table, options)
 
 
-def _column(path: Path, tag_column: int | str | None, names: list[str]) -> int:
-    if not isinstance(tag_column, str):
-        return -1 if tag_column is None else tag_column
-    if tag_column not in names:
-        raise DataError(
-            f"{path}: no column is named {tag_column!r} (named: {', '.join(names) or 'none'}); "
-            "fix: give its number, or begin the file with '# global.columns = FORM TAG'"
-        )
-    return names.index(tag_column)
+def _sentences(path: Path, blocks: Sequence[Sequence[tuple[int, str]]]) -> list[list[Line]]:
+    """Numbered lines, split, without the comments at the heads of their blocks."""
+    cells = _cells([line for block in blocks for _, line in block])
+    shape = _shape(cells)
+    split = iter(cells)
+    sentences = []
+    for block in blocks:
+        told = [(f"{path}:{number}", line, next(split)) for number, line in block]
+        words = itertools.dropwhile(lambda each: shape.is_comment(each[2]), told)
+        sentences.append([shape.line(*each) for each in words])
+    return sentences
 
 
-def _incomplete(line: Line, column: int) -> bool:
-    columns = line[1]
-    least = column + 1 if column >= 0 else max(2, -column)
-    return len(columns) < least or not columns[0] or not columns[column]
+def _cells(lines: Sequence[str]) -> list[list[str]]:
+    """Each line's columns, split the way that most of the lines are."""
+    sure = [line for line in lines if not line.startswith("#")] or lines
+    if 2 * sum("\t" in line for line in sure) > len(sure):
+        return [[cell.strip() for cell in line.split("\t")] for line in lines]
+    trimmed = [line.strip(" \r") for line in lines]
+    cells = [_SPACES.split(line) for line in trimmed]
+    if 2 * sum(each[1:3] == _STUDIO for each in cells) > len(sure):
+        cells = [_SPACES.split(line, maxsplit=len(_STUDIO) + 1) for line in trimmed]
+    return [[cell.strip() for cell in each] for each in cells]
 
 
-def _without_comments(body: list[Line], column: int) -> list[Line]:
-    def is_comment(line: Line) -> bool:
-        if not line[1][0].startswith("#"):
+@dataclass(frozen=True)
+class _Shape:
+    """How a file's lines are made."""
+
+    width: int
+    """Columns of most lines."""
+    is_regular: bool
+    """Whether nearly all lines have as many."""
+    tags: frozenset[str]
+    """What stands in the last column of lines that are surely words."""
+
+    def is_comment(self, cells: Sequence[str]) -> bool:
+        if not cells[0].startswith("#"):
             return False
-        width = len(body[-1][1])
-        return len(line[1]) != width or _incomplete(line, column) or not _is_tag(line[1][column])
+        return len(cells) != self.width or not (cells[-1] in self.tags or _is_tag(cells[-1]))
 
-    first = next((i for i, line in enumerate(body) if not is_comment(line)), len(body))
-    return body[first:]
+    def line(self, place: str, line: str, cells: list[str]) -> Line:
+        by_spaces = "\t" not in line
+        if by_spaces and line.startswith(" ") and len(cells) == self.width - 1:
+            cells = ["", *cells]  # a blank word
+        while len(cells) > self.width and not cells[-1]:
+            cells = cells[:-1]
+        if len(cells) <= self.width or not self.is_regular:
+            return Line(place, cells)
+        last = self.width - 1
+        if by_spaces and _is_tag(cells[last]) and not _is_tag(cells[-1]):
+            return Line(place, [*cells[:last], " ".join(cells[last:])])  # a label with blanks
+        if by_spaces and last == 1 and _is_tag(cells[-1]):
+            return Line(place, [" ".join(cells[:-1]), cells[-1]])  # a word with blanks
+        return Line(
+            place,
+            cells,
+            f"{len(cells)} columns where the file has {self.width}; fix: join or drop what is too many",
+        )
 
 
-def _is_tag(tag: str) -> bool:
-    return tag == "O" or tag[1:2] == "-"
+def _shape(cells: Sequence[Sequence[str]]) -> _Shape:
+    """The shape that most of the lines have."""
+    sure = [each for each in cells if not each[0].startswith("#")] or cells
+    # lines that end in a tag tell better than those that end in the second half of a label
+    telling = [each for each in sure if _is_tag(each[-1])] or sure
+    widths = Counter(map(len, telling)).most_common(1)
+    width, times = widths[0] if widths else (0, 0)
+    tags = frozenset(each[-1] for each in sure if len(each) == width)
+    return _Shape(width, times >= _ALIKE * len(telling), tags)
 
 
-def _record(path: Path, body: list[Line], column: int, scheme: str) -> Record:
-    for line in body:
-        if _incomplete(line, column):
-            return Record(
-                f"{path}:{line[0]}",
-                problem=f"{len(line[1])} column(s), the tag is expected in column {column}"
-                f"{' (counted from the end)' if column < 0 else ''}; fix: complete the line, or "
-                "give tag_column",
-            )
-    places = [f"{path}:{number}" for number, _ in body]
-    return tagged_record(
-        places,
-        [columns[0] for _, columns in body],
-        [columns[column] for _, columns in body],
-        scheme,
+@cache
+def _is_tag(cell: str) -> bool:
+    return is_tagged({cell: 1})
+
+
+def _has_header(sentences: Sequence[Sequence[Line]]) -> bool:
+    """Whether the first line names columns: one of them the words', none as a tag is written."""
+    lines = [line for sentence in sentences for line in sentence]
+    if len(lines) < 2 or lines[0] is not sentences[0][0]:
+        return False
+    first, *others = (line.cells for line in lines)
+    return (
+        any(cell.casefold() in WORDS for cell in first)
+        and not any(map(_is_tag, first))
+        and all(cells[-1] != first[-1] for cells in others)
     )
-
-
-def tagged_record(
-    places: Sequence[str], words: Sequence[str], tags: Sequence[str], scheme: str
-) -> Record:
-    """A sentence of words and tags as a Record; places: of each word, at least one."""
-    try:
-        example = Example.from_words(words, decode(tags, scheme))
-    except TagError as error:
-        place = places[min(error.index, len(places) - 1)]
-        return Record(place, problem=f"{error}; fix: correct the tag, or give tag_column or scheme")
-    except DataError as error:
-        return Record(places[0], problem=str(error))
-    return Record(places[0], example.text, example.spans, example.words)
 
 
 def write(examples: Iterable[Example], *, scheme: str) -> bytes:

@@ -1,13 +1,19 @@
-"""spaCy's DocBin (`.spacy` files): tokens are words, `doc.ents` are spans."""
+"""spaCy's DocBin (`.spacy` files): tokens are words; `doc.ents`, or a group of `doc.spans`, are spans."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
-from minisift.data import DataError, Example, Record, Span
+from minisift.data import Example, Span
+from minisift.exceptions import DataError
+from minisift.formats.record import Options, Record
+
+OPTIONS = ("spans_key",)
 
 
 def _spacy() -> Any:
@@ -19,22 +25,52 @@ def _spacy() -> Any:
     return spacy
 
 
-def read(
-    source: str | os.PathLike[str], *, tag_column: int | str | None, scheme: str | None
-) -> Iterator[Record]:
+def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
+    """The docs of a file. Those that nobody annotated are left out, in part or as a whole."""
     spacy = _spacy()
     try:
-        docs = spacy.tokens.DocBin().from_disk(source).get_docs(spacy.blank("xx").vocab)
-        for number, doc in enumerate(docs, 1):
-            words = [(t.idx, t.idx + len(t)) for t in doc if t.text.strip()]
-            spans = [Span(e.start_char, e.end_char, e.label_) for e in doc.ents]
-            yield Record(f"{source}: doc {number}", doc.text, tuple(spans), tuple(words))
+        content = spacy.tokens.DocBin().from_bytes(Path(source).read_bytes())
+        docs = list(content.get_docs(spacy.blank("xx").vocab))
     except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
-        if isinstance(error, DataError):
+        if isinstance(error, FileNotFoundError):
             raise
         raise DataError(
             f"{source}: not a DocBin ({error}); fix: write it with DocBin.to_disk"
         ) from None
+    keys = sorted({key for doc in docs for key in doc.spans})
+    has_entities = any(doc.has_annotation("ENT_IOB") for doc in docs)
+    if options.spans_key not in (None, *keys) or (
+        keys and not options.spans_key and not has_entities
+    ):
+        what = "no doc has entities" if options.spans_key is None else f"no {options.spans_key!r}"
+        raise DataError(
+            f"{source}: {what} (keys of doc.spans: {', '.join(map(repr, keys)) or 'none'}); fix: "
+            + (f"spans_key={keys[0]!r}" if keys else "leave spans_key out")
+        )
+    for number, doc in enumerate(docs, 1):
+        yield _record(f"{source}: doc {number}", doc, options.spans_key)
+
+
+def _record(place: str, doc: Any, key: str | None) -> Record:
+    if key is None:
+        missing = sum(token.ent_iob == 0 for token in doc)
+        found = doc.ents
+        if missing:
+            what = "docs that nobody annotated" if missing == len(doc) else "docs annotated in part"
+            return Record(place, skipped=what)
+    elif key in doc.spans:
+        found = doc.spans[key]
+    else:
+        return Record(place, skipped=f"docs without doc.spans[{key!r}]")
+    words = [(token.idx, token.idx + len(token)) for token in doc if token.text.strip()]
+    counts: Counter[str] = Counter()
+    for other in doc.spans:
+        if other != key and len(doc.spans[other]):
+            counts[f"spans of doc.spans[{other!r}] not read"] = len(doc.spans[other])
+    if key is not None and doc.ents:
+        counts["entities of doc.ents not read"] = len(doc.ents)
+    spans = tuple(Span(span.start_char, span.end_char, span.label_) for span in found)
+    return Record(place, doc.text, spans, tuple(words), counts=counts)
 
 
 def write(examples: Iterable[Example], *, scheme: str) -> bytes:

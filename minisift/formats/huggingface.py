@@ -1,57 +1,112 @@
-"""Hugging Face `Dataset`s of words with tags (ClassLabel or strings)."""
+"""Hugging Face's data sets: words with tags (ClassLabel or strings), or texts with spans.
+
+A source is a `Dataset`, a folder of its `save_to_disk`, a Parquet or Arrow file, or, where the format
+is asked for by name, the name of a data set on a hub.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from minisift.data import DataError, Example, Record
-from minisift.formats.conll import tagged_record
-from minisift.tags import recognise
+from minisift.exceptions import DataError
+from minisift.formats import jsonl
+from minisift.formats.record import Options, Record
+from minisift.formats.tokens import of_rows, tag_names
+
+OPTIONS = ("tag_column", "word_column", "scheme", "names", "text_field", "split")
 
 
-def read(source: Any, *, tag_column: int | str | None, scheme: str | None) -> Iterator[Record]:
-    """Rows of a dataset: the words' column, and the tags' (`tag_column`, or the only one)."""
-    features = getattr(source, "features", None)
-    if isinstance(source, dict):
-        raise DataError(
-            f"a DatasetDict of {', '.join(map(str, source))}; fix: choose a split, as in data['train']"
-        )
+def read(source: Any, options: Options) -> Iterator[Record]:
+    """Rows of a data set: words and tags (`tag_column`, or the only one), or records as of JSON."""
+    data = _load(source, options) if isinstance(source, str | os.PathLike) else source
+    if isinstance(data, Mapping):
+        data = _split(data, options.split)
+    features = getattr(data, "features", None)
     if features is None:
         raise DataError(
             f"{type(source).__name__} is neither a path nor a Hugging Face Dataset with features; "
             "fix: give a path, a Dataset or a list of minisift.Example"
         )
-    lists = {name: _inner(feature) for name, feature in features.items() if _inner(feature)}
-    column = _tags(lists, tag_column)
-    words = _words(lists, column)
+    lists = {name: inner for name, feature in features.items() if (inner := _inner(feature))}
     # without a format: rows are plain lists, not arrays or tensors
-    plain = source.select_columns([words, column]).with_format(None)
-    rows = [_row(row[words], row[column], lists[column]) for row in plain]
-    scheme = scheme or recognise([tags for _, tags, problem in rows if not problem])
-    for number, (row_words, tags, problem) in enumerate(rows):
-        place = f"dataset row {number}"
-        if problem:
-            yield Record(place, problem=problem)
-        else:
-            yield tagged_record([place] * (len(row_words) + 1), row_words, tags, scheme)
+    plain = data.with_format(None)
+    if not any(map(_is_text, lists.values())) or options.text_field:
+        rows = [{k: _plain(v, features[k]) for k, v in row.items()} for row in plain]
+        places = [f"dataset row {number}" for number in range(len(rows))]
+        yield from jsonl.records(zip(places, rows, strict=True), options)
+        return
+    column = _tags(lists, options.tag_column, options.names)
+    words = _words(lists, column, options.word_column)
+    names = getattr(lists[column], "names", None) or options.names
+    yield from of_rows(
+        [
+            (f"dataset row {number}", row[words], row[column])
+            for number, row in enumerate(plain.select_columns([words, column]))
+        ],
+        tag_names(names, column) if names is not None else None,
+        options.scheme,
+    )
 
 
-def _row(words: Any, tags: Any, feature: Any) -> tuple[list[str], list[str], str]:
-    """A row's words, its tags as strings, and what is wrong with it."""
-    if words is None or tags is None:
-        return [], [], "no words or no tags; fix: drop the row"
-    if len(words) != len(tags):
-        return [], [], f"{len(words)} words but {len(tags)} tags; fix: a tag for each word"
-    for word in words:
-        if not word or not word.strip():
-            return [], [], f"the word {word!r} is blank; fix: drop it and its tag"
+def _datasets() -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise ImportError(
+            "data sets and Parquet files need datasets; fix: pip install datasets, or write JSONL"
+        ) from None
+    return datasets
+
+
+def _load(source: str | os.PathLike[str], options: Options) -> Any:
+    """The data set at a path, or, if there is nothing, of that name on a hub."""
+    datasets = _datasets()
+    path = Path(source)
+    try:
+        if path.is_dir():
+            return datasets.load_from_disk(path)
+        if path.suffix.lower() == ".parquet":
+            # not load_dataset, which would copy the texts into a cache
+            import pyarrow.parquet
+
+            return datasets.Dataset(pyarrow.parquet.read_table(path))
+        if path.is_file():
+            return datasets.Dataset.from_file(str(path))
+        return datasets.load_dataset(str(source), split=options.split)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{source}: no data set there ({reason}); fix: give a folder of Dataset.save_to_disk, a "
+            "Parquet file or the name of a data set on the hub"
+        ) from None
+
+
+def _split(data: Mapping[str, Any], wanted: str | None) -> Any:
+    if wanted is None or wanted not in data:
+        raise DataError(
+            f"a DatasetDict of {', '.join(map(str, data))}; fix: choose a split, as in "
+            f"data[{next(iter(data), 'train')!r}], or with split="
+        )
+    return data[wanted]
+
+
+def _plain(value: Any, feature: Any) -> Any:
+    """A value with the names of its ClassLabels, and lists of objects as such."""
+    if value is None:
+        return None
+    if isinstance(feature, Mapping):
+        return {key: _plain(value[key], inner) for key, inner in feature.items()}
+    inner = _inner(feature)
+    if isinstance(inner, Mapping) and isinstance(value, Mapping):  # Sequence of an object
+        columns = {key: _plain(value[key], [held]) for key, held in inner.items()}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    if inner is not None:
+        return [_plain(member, inner) for member in value]
     names = getattr(feature, "names", None)
-    for tag in tags:
-        # int2str raises for what is out of range; -1 stands for "no tag known" in test splits
-        if tag is None or (names and not 0 <= tag < len(names)):
-            return [], [], f"the tag {tag!r} has no name; fix: drop the row, or tag it"
-    return words, feature.int2str(tags) if names else tags, ""
+    return names[value] if names and isinstance(value, int) and 0 <= value < len(names) else value
 
 
 def _inner(feature: Any) -> Any:
@@ -65,7 +120,7 @@ def _is_text(feature: Any) -> bool:
     return str(getattr(feature, "dtype", "")) in ("string", "large_string")
 
 
-def _tags(lists: dict[str, Any], wanted: int | str | None) -> str:
+def _tags(lists: dict[str, Any], wanted: int | str | None, names: Any) -> str:
     if wanted is not None and wanted not in lists:
         raise DataError(
             f"no list column {wanted!r} in the dataset ({', '.join(lists) or 'none'}); fix: "
@@ -80,27 +135,21 @@ def _tags(lists: dict[str, Any], wanted: int | str | None) -> str:
             "name one with tag_column"
         )
     column = found[0] if wanted is None else str(wanted)
-    if not hasattr(lists[column], "names") and not _is_text(lists[column]):
+    if not hasattr(lists[column], "names") and not _is_text(lists[column]) and names is None:
         raise DataError(
             f"column {column!r} holds {getattr(lists[column], 'dtype', lists[column])}, not tags; "
-            f"fix: data.cast_column({column!r}, datasets.List(datasets.ClassLabel(names=[...])))"
+            f"fix: names=['O', 'B-PER', ...], or data.cast_column({column!r}, "
+            "datasets.List(datasets.ClassLabel(names=[...])))"
         )
     return column
 
 
-def _words(lists: dict[str, Any], tags: str) -> str:
+def _words(lists: dict[str, Any], tags: str, wanted: int | str | None) -> str:
     strings = [name for name, inner in lists.items() if name != tags and _is_text(inner)]
-    named = [name for name in ("tokens", "words") if name in strings]
-    if len(strings) != 1 and not named:
+    named = [name for name in (wanted, "tokens", "words") if name in strings]
+    if (wanted is not None and wanted not in strings) or (len(strings) != 1 and not named):
         raise DataError(
             f"{len(strings)} columns could hold the words ({', '.join(strings) or 'none'}); fix: "
-            "name that column 'tokens'"
+            "name that column 'tokens', or name it with word_column"
         )
-    return (named or strings)[0]
-
-
-def write(examples: Iterable[Example], *, scheme: str) -> bytes:
-    raise ValueError(
-        "datasets are not files; fix: write JSONL and load it with "
-        "datasets.load_dataset('json', data_files=...)"
-    )
+    return str((named or strings)[0])

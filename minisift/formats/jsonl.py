@@ -1,8 +1,7 @@
-"""Character spans in JSON: minisift's own lines, and what annotation tools export.
+"""JSON and JSON Lines: whose records these are is told by their own keys.
 
-Own records are ``{"text": ..., "spans": [{"start", "end", "label"}, ...]}``, with ``"words":
-[[start, end], ...]`` where they are not those of `split_words`. A file is JSON Lines, or one
-JSON array (Label Studio). Each record's kind is told by its own keys.
+minisift's own records are ``{"text": ..., "spans": [{"start", "end", "label"}, ...]}``, with
+``"words": [[start, end], ...]`` where they are not those of `split_words`.
 """
 
 from __future__ import annotations
@@ -10,289 +9,127 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from minisift.data import DataError, Example, Record, Span, shorten
+from minisift.data import Example, shorten
+from minisift.exceptions import DataError
+from minisift.files import read_text
+from minisift.formats import labelstudio, objects, tokens
+from minisift.formats.objects import Entry
+from minisift.formats.record import Options, Record
 from minisift.text import split_words
 
-_ANSWERS = {
-    "reject": "records rejected by the annotator",
-    "ignore": "records ignored by the annotator",
-}
+OPTIONS = ("tag_column", "scheme", "names", "text_field", "encoding")
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
-
-class ProblemError(ValueError):
-    """What is wrong with a record and how to mend it."""
+Reader = Callable[[Sequence[Entry], Options, "Path | None"], Iterator[Record]]
 
 
-class SkippedError(ValueError):
-    """Why a record is not meant to be used."""
+class Broken(str):
+    """What is wrong with a line that is not JSON."""
 
 
-def read(
-    source: str | os.PathLike[str], *, tag_column: int | str | None, scheme: str | None
-) -> Iterator[Record]:
+def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
+    """Records of a file: one a line, those of an array, or of an object that has a list of them."""
     path = Path(source)
-    for place, raw in _records(path):
-        try:
-            text, spans, words = _parse(_load(raw) if isinstance(raw, str) else raw)
-            _check(spans, text)
-        except ProblemError as error:
-            yield Record(place, problem=str(error))
-        except SkippedError as error:
-            yield Record(place, skipped=str(error))
-        else:
-            yield Record(place, text, tuple(spans), tuple(words))
+    yield from records(_entries(path, read_text(path, options.encoding)), options, path)
 
 
-def _records(path: Path) -> Iterator[tuple[str, Any]]:
-    """Places and records: lines still as text, members of an array as they are."""
-    with path.open("rb") as file:
-        head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-        file.seek(0)
-        is_array = head.startswith(b"[") and path.suffix.lower() == ".json"
-        if is_array:
-            content = _load(_decode(file.read(), path, 1), whole_file=str(path))
-            for number, record in enumerate(content, 1):
-                yield f"{path}: task {number}", record
-            return
-        for number, line in enumerate(file, 1):
-            text = _decode(line, path, number)
-            if text.strip():
-                yield f"{path}:{number}", text
+def records(
+    entries: Iterable[Entry], options: Options, path: Path | None = None
+) -> Iterator[Record]:
+    """Records of parsed entries, run by run of one kind; path: of the file that they are from."""
+    for reader, run in groupby(entries, key=lambda entry: _reader(entry[1])):
+        yield from reader(list(run), options, path)
 
 
-def _decode(raw: bytes, path: Path, number: int) -> str:
-    """Text of bytes that begin in line `number`, without a byte order mark."""
-    try:
-        return raw.decode().removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        number += raw.count(b"\n", 0, error.start)
-        raise DataError(
-            f"{path}:{number}: not UTF-8 ({error}); fix: convert the file to UTF-8"
-        ) from None
+def _reader(value: Any) -> Reader:
+    """What reads a record like this one; a new kind of record is a line here."""
+    value = objects.as_object(value)
+    if isinstance(value, Broken):
+        return _broken
+    if labelstudio.is_task(value):
+        return labelstudio.read
+    if tokens.is_gliner(value):
+        return tokens.read_gliner
+    if tokens.is_tagged_words(value):
+        return tokens.read
+    return objects.read
 
 
-def _load(raw: str, whole_file: str = "") -> Any:
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        if whole_file:
-            raise DataError(
-                f"{whole_file}: not JSON ({error}); fix: export it again, or give JSON Lines the "
-                "ending .jsonl"
-            ) from None
-        raise ProblemError(
-            f"not JSON ({error}); fix: one object a line, or for an array the ending .json"
-        ) from None
+def _broken(entries: Sequence[Entry], options: Options, path: Path | None) -> Iterator[Record]:
+    for place, problem in entries:
+        yield Record(place, problem=str(problem))
 
 
-Parsed = tuple[str, list[Span], list[tuple[int, int]]]
-
-
-def _parse(record: Any) -> Parsed:
-    if isinstance(record, list) and [type(part) for part in record] == [str, dict]:
-        record = {**record[1], "text": record[0]}  # spaCy's [text, {"entities": ...}] pairs
-    if not isinstance(record, Mapping):
-        raise ProblemError(
-            f"{shorten(str(record))} is not an object; fix: give 'text' and 'spans', or a file that "
-            "is one array the ending .json"
-        )
-    holding = [key for key in _SPAN_KEYS if _holds(key)(record)]
-    if len(holding) > 1:
-        raise ProblemError(f"spans under {' and '.join(map(repr, holding))}; fix: keep one")
-    for is_kind, parse in _KINDS:
-        if is_kind(record):
-            return parse(record)
-    wrong = [f"{key!r} is {shorten(str(record[key]))}" for key in _SPAN_KEYS if key in record]
-    raise ProblemError(
-        f"no list of spans ({'; '.join(wrong) or 'keys: ' + (', '.join(record) or 'none')}); fix: "
-        "give 'text' and 'spans', an empty list where there are none"
-    )
-
-
-def _own(record: Mapping[str, Any]) -> Parsed:
-    words = [
-        (_integer(word, 0, "word"), _integer(word, 1, "word"))
-        for word in _members(record, "words", list)
-    ]
-    return _text(record, "text"), _objects(record["spans"]), words
-
-
-def _prodigy(record: Mapping[str, Any]) -> Parsed:
-    if record.get("answer") in list(_ANSWERS):
-        raise SkippedError(_ANSWERS[record["answer"]])
-    text = _text(record, "text")
-    tokens = [
-        (_integer(token, "start", "token"), _integer(token, "end", "token"))
-        for token in _members(record, "tokens", Mapping)
-    ]
-    words = [(start, end) for start, end in tokens if text[start:end].strip()]
-    return text, _objects(record.get("spans", [])), words
-
-
-def _label_studio(record: Mapping[str, Any]) -> Parsed:
-    data = record["data"]
-    strings = [key for key, value in data.items() if isinstance(value, str)]
-    text = _text(data, strings[0] if len(strings) == 1 else "text")
-    annotations = _members(record, "annotations", Mapping)
-    annotations = [a for a in annotations if not a.get("was_cancelled")]
-    if not annotations:
-        raise SkippedError("tasks without an annotation")
-    results = _members(annotations[0], "result", Mapping)
-    values = [_member(r, "value", "result") for r in results if r.get("type") == "labels"]
-    return text, _label_studio_spans(values, text), []
-
-
-def _label_studio_min(record: Mapping[str, Any]) -> Parsed:
-    text = _text(record, "text")
-    return text, _label_studio_spans(record["label"], text), []
-
-
-def _label_studio_spans(values: Sequence[Any], text: str) -> list[Span]:
-    spans = []
-    for value in values:
-        labels = value.get("labels") if isinstance(value, Mapping) else None
-        if not isinstance(labels, list) or len(labels) != 1:
-            raise ProblemError(f"span {shorten(str(value))} has not one label; fix: label it once")
-        spans += _objects([{**value, "label": labels[0]}])
-        shown = value.get("text")
-        if isinstance(shown, str) and shown != text[spans[-1].start : spans[-1].end]:
-            raise ProblemError(
-                f"span ({spans[-1].start}, {spans[-1].end}) is {shorten(shown)} in the export but "
-                f"{shorten(text[spans[-1].start : spans[-1].end])} in the text; fix: correct it"
-            )
-    return spans
-
-
-def _doccano(key: str) -> Callable[[Mapping[str, Any]], Parsed]:
-    def parse(record: Mapping[str, Any]) -> Parsed:
-        text = _text(record, "text" if "text" in record else "data")
-        spans = []
-        for entry in record[key]:
-            if isinstance(entry, Mapping):
-                start = entry.get("start_offset", entry.get("start"))
-                end = entry.get("end_offset", entry.get("end"))
-                spans.append(_span(start, end, entry.get("label")))
-            else:
-                spans.append(_span(*(_member(entry, i, "span") for i in range(3))))
-        return text, spans, []
-
-    return parse
-
-
-def _holds(key: str) -> Callable[[Mapping[str, Any]], bool]:
-    def holds(record: Mapping[str, Any]) -> bool:
-        value = record.get(key)
-        # strings are names of labels (classes of the text, or the task's label set), not spans
-        return isinstance(value, list) and not (value and all(isinstance(v, str) for v in value))
-
-    return holds
-
-
-def _is_prodigy(record: Mapping[str, Any]) -> bool:
-    tokens = record.get("tokens")
-    has_tokens = isinstance(tokens, list) and any(isinstance(t, Mapping) for t in tokens)
-    # an accepted record without a span may come without the key
-    spanless = record.get("answer") == "accept" and not any(key in record for key in _SPAN_KEYS)
-    is_left_out = record.get("answer") in list(_ANSWERS)
-    return is_left_out or (has_tokens and (spanless or _holds("spans")(record)))
-
-
-_SPAN_KEYS = ("spans", "label", "labels", "entities")
-
-# The kinds of records, the first that fits; a new one is a line here.
-_KINDS: tuple[
-    tuple[Callable[[Mapping[str, Any]], bool], Callable[[Mapping[str, Any]], Parsed]], ...
-] = (
-    (_is_prodigy, _prodigy),
-    (_holds("spans"), _own),
-    (lambda r: isinstance(r.get("data"), Mapping) and "text" not in r, _label_studio),
-    (
-        lambda r: _holds("label")(r) and any(isinstance(v, Mapping) for v in r["label"]),
-        _label_studio_min,
-    ),
-    (_holds("label"), _doccano("label")),
-    (_holds("labels"), _doccano("labels")),
-    (_holds("entities"), _doccano("entities")),
-)
-
-
-def _objects(values: Sequence[Any]) -> list[Span]:
-    spans = []
-    for value in values:
-        if not isinstance(value, Mapping):
-            raise ProblemError(
-                f"span {shorten(str(value))} is not an object; fix: give start, end, label"
-            )
-        score = value.get("score", 1.0)
-        spans.append(_span(value.get("start"), value.get("end"), value.get("label"), score))
-    return spans
-
-
-def _span(start: Any, end: Any, label: Any, score: Any = 1.0) -> Span:
-    if type(start) is not int or type(end) is not int:
-        raise ProblemError(
-            f"span offsets ({start!r}, {end!r}) are not integers; fix: count characters"
-        )
-    if not isinstance(label, str) or not label.strip():
-        raise ProblemError(f"span ({start}, {end}) has the label {label!r}; fix: give a string")
-    if type(score) not in (int, float):
-        raise ProblemError(f"span ({start}, {end}) has the score {score!r}; fix: give a number")
-    return Span(start, end, label, score=float(score))
-
-
-def _check(spans: Sequence[Span], text: str) -> None:
-    for span, times in Counter(spans).items():
-        shown = f"span ({span.start}, {span.end}, {span.label!r})"
-        if not 0 <= span.start < span.end <= len(text):
-            raise ProblemError(
-                f"{shown} is empty or leaves the text of {len(text)} characters; fix: count "
-                "characters (not bytes) from 0"
-            )
-        if times > 1:
-            raise ProblemError(f"{shown} is listed twice; fix: keep one")
-
-
-def _text(record: Mapping[str, Any], key: str) -> str:
-    text = record.get(key)
-    if not isinstance(text, str):
-        raise ProblemError(f"{key!r} is {text!r}; fix: give the text as a string under {key!r}")
-    return text
-
-
-def _member(container: Any, key: Any, what: str) -> Any:
-    try:
-        return container[key]
-    except (IndexError, KeyError, TypeError):
-        raise ProblemError(
-            f"{what} {shorten(str(container))} lacks {key!r}; fix: complete it"
-        ) from None
-
-
-def _members(record: Mapping[str, Any], key: str, kind: type) -> list[Any]:
-    """The list under an optional key, each member checked to be of a kind."""
-    values = record.get(key)
-    if values is None:
+def _entries(path: Path, text: str) -> list[Entry]:
+    """Places and values: a line each, or the members of one value, on as many lines as it likes."""
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not lines:
         return []
-    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
-        what = "arrays [start, end]" if kind is list else "objects"
-        raise ProblemError(f"{key!r} is {shorten(str(values))}; fix: give a list of {what}")
+    values = _values(text)
+    if isinstance(values, Broken):
+        first = _load(lines[0][1])
+        loaded = [(f"{path}:{number}", _load(line)) for number, line in lines]
+        is_lines = text.lstrip()[0] != "[" and any(isinstance(v, Mapping) for _, v in loaded)
+        if isinstance(first, Broken) and not is_lines:
+            raise DataError(f"{path}:{values}; fix: export it again")
+        return loaded
+    if len(values) > 1:
+        starts = [number for number, line in lines if len(lines) == len(values)]
+        return [
+            (f"{path}:{starts[at]}" if starts else f"{path}: record {at + 1}", value)
+            for at, value in enumerate(values)
+        ]
+    (value,) = values
+    members = _members(value)
+    if members is None:
+        return [(f"{path}:{lines[0][0]}", value)]
+    return [(f"{path}: record {number}", member) for number, member in enumerate(members, 1)]
+
+
+def _members(value: Any) -> list[Any] | None:
+    """The records of a value that is a list of them, or an object with just one such list."""
+    if isinstance(value, list):
+        return None if objects.as_object(value) is not value else value
+    if not isinstance(value, Mapping) or _reader(value) is not objects.read or "text" in value:
+        return None
+    lists = [
+        held
+        for held in value.values()
+        if isinstance(held, list)
+        and any(isinstance(objects.as_object(member), Mapping) for member in held)
+    ]
+    return lists[0] if len(lists) == 1 else None
+
+
+def _values(text: str) -> list[Any] | Broken:
+    """The JSON values that follow each other in a text; where one is broken, its line and why."""
+    decoder = json.JSONDecoder()
+    values: list[Any] = []
+    at, end = 0, len(text.rstrip())
+    try:
+        while at < end:
+            at += len(text) - at - len(text[at:].lstrip()) if text[at].isspace() else 0
+            value, at = decoder.raw_decode(text, at)
+            values.append(value)
+    except json.JSONDecodeError as error:
+        return Broken(f"{error.lineno}: not JSON ({error.msg})")
+    except RecursionError:
+        return Broken("1: not JSON (too deeply nested)")
     return values
 
 
-def _integer(container: Any, key: Any, what: str) -> int:
-    value = _member(container, key, what)
-    if type(value) is not int:
-        raise ProblemError(
-            f"{what} {shorten(str(container))} has offset {value!r}; fix: an integer"
-        )
-    return int(value)
+def _load(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Broken(f"not JSON ({error}); fix: one object a line")
 
 
 def write(examples: Iterable[Example], *, scheme: str) -> bytes:

@@ -1,0 +1,299 @@
+"""What column files, tables and lists of words share: which column holds the words, which the tags."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from minisift.data import Example
+from minisift.exceptions import DataError
+from minisift.formats.record import Options, Record
+from minisift.tags import Notation, TagError, is_tagged, notation
+
+WORDS = ("form", "token", "tokens", "word", "words", "text")
+"""Names of the words' column."""
+_COUNT = re.compile(r"(\d+)([-.]\d+)?")
+"""A word's number in CoNLL-U; with the second part, a row for several words (1-2) or an empty node (1.1)."""
+_FEATURE = re.compile(r"(?:^|(?<=\|))([^=|]+)=([^|]*)")
+"""One of a cell's features, such as ``name=B-PER``."""
+_SHARE = 0.9
+"""Of the sentences, how many have to count their words for a column to be their count."""
+
+
+class Line(NamedTuple):
+    """A word and what is said about it."""
+
+    place: str
+    cells: list[str]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A place in a line, from the end if negative, or one feature of the cell there."""
+
+    index: int
+    feature: str = ""
+
+    def at(self, line: Line) -> int:
+        """Where it is in a line, counted from 0."""
+        return self.index + (self.index < 0) * len(line.cells)
+
+    def of(self, line: Line) -> str:
+        """The cell, empty where the line is too short; of a feature that is not there, "O"."""
+        if not 0 <= self.at(line) < len(line.cells):
+            return ""
+        cell = line.cells[self.index]
+        return dict(_FEATURE.findall(cell)).get(self.feature, "O") if self.feature else cell
+
+
+@dataclass(frozen=True)
+class Table:
+    """Sentences of lines, and the columns' names, where the file has them."""
+
+    path: Path
+    sentences: Sequence[Sequence[Line]]
+    names: Sequence[str] = ()
+
+    @cached_property
+    def width(self) -> int:
+        """Cells of most lines."""
+        return Counter(len(line.cells) for s in self.sentences for line in s).most_common(1)[0][0]
+
+    def counted(self, column: Column) -> Counter[str]:
+        """How often there is what in a column; blank cells are not counted."""
+        counted = Counter(
+            [
+                line.cells[column.index]
+                for sentence in self.sentences
+                for line in sentence
+                if len(line.cells) == self.width and not line.problem
+            ]
+        )
+        del counted[""]
+        return counted
+
+    @cached_property
+    def counts_words(self) -> bool:
+        """Whether the first column counts the words of each sentence, from 0 or from 1."""
+        if self.width < 3:
+            return False
+        counting = [_counts([line.cells[0] for line in s]) for s in self.sentences if len(s) > 1]
+        return bool(counting) and sum(counting) >= _SHARE * len(counting)
+
+    @cached_property
+    def tagged(self) -> list[Column]:
+        """Columns whose cells are tags."""
+        return [c for c in map(Column, range(self.width)) if is_tagged(self.counted(c))]
+
+    @cached_property
+    def features(self) -> list[Column]:
+        """Features that are tags, of cells that list features."""
+        found: dict[tuple[int, str], Counter[str]] = {}
+        for sentence in self.sentences:
+            for line in sentence:
+                for index, cell in enumerate(line.cells):
+                    for name, value in _FEATURE.findall(cell) if "=" in cell else ():
+                        found.setdefault((index, name), Counter())[value] += 1
+        return [Column(*key) for key, values in found.items() if is_tagged(values)]
+
+    def column(self, wanted: int | str) -> Column:
+        """A column by number or name, or a feature by name. Raises DataError."""
+        if not isinstance(wanted, str):
+            if not -self.width <= wanted < self.width:
+                raise DataError(
+                    f"{self.path}: no column {wanted} in lines of {self.width}; fix: a number from 0 "
+                    f"to {self.width - 1}, or from -1 to -{self.width} counted from the end"
+                )
+            return Column(wanted)
+        for names in (self.names, [name.casefold() for name in self.names]):
+            if (name := wanted if names is self.names else wanted.casefold()) in names:
+                return Column(list(names).index(name))
+        named = [column for column in self.features if column.feature == wanted]
+        if len(named) == 1:
+            return named[0]
+        raise DataError(
+            f"{self.path}: no column is named {wanted!r} (named: {', '.join(self.names) or 'none'}); "
+            "fix: give its number, or begin the file with '# global.columns = FORM TAG'"
+        )
+
+    def shown(self, column: Column) -> str:
+        """What to call a column: its name, or its number."""
+        named = column.index < len(self.names) and self.names[column.index]
+        return repr(column.feature or named or column.index)
+
+
+def records(table: Table, options: Options) -> Iterator[Record]:
+    """Records of sentences whose words stand in one column and their tags in another."""
+    sentences = [sentence for sentence in table.sentences if sentence]
+    if not sentences:
+        return
+    table = Table(table.path, sentences, table.names)
+    if table.counts_words:
+        table = Table(table.path, [[w for w in s if _is_word(w)] for s in sentences], table.names)
+        yield from _left_out([line for s in sentences for line in s if not _is_word(line)], table)
+    tag = (
+        table.column(options.tag_column)
+        if options.tag_column is not None
+        else _tags(table, options)
+    )
+    word = (
+        table.column(options.word_column) if options.word_column is not None else _words(table, tag)
+    )
+    tags = [
+        # a line of one column has no tag, though its last column is its first
+        [tag.of(line) if tag.at(line) != word.at(line) else "" for line in sentence]
+        for sentence in table.sentences
+    ]
+    good = [s for s, lines in zip(tags, table.sentences, strict=True) if _is_whole(lines, s)]
+    written = notation(good, options.scheme)
+    if options.tag_column is None:
+        yield from _what_else(table, tag)
+    for lines, sentence in zip(table.sentences, tags, strict=True):
+        if lines:
+            yield _record(lines, word, tag, sentence, written)
+
+
+def _is_word(line: Line) -> bool:
+    count = _COUNT.fullmatch(line.cells[0])
+    return not (count and count[2])
+
+
+def _counts(cells: Sequence[str]) -> bool:
+    """Whether the cells are 0, 1, 2, ... or 1, 2, 3, ..., with CoNLL-U's further rows."""
+    last = -1
+    for cell in cells:
+        count = _COUNT.fullmatch(cell)
+        if not count:
+            return False
+        if not count[2]:
+            number = int(count[1])
+            if number != last + 1 and not (last == -1 and number == 1):
+                return False
+            last = number
+    return True
+
+
+def _left_out(lines: Sequence[Line], table: Table) -> Iterator[Record]:
+    """What is said of rows for several words and of empty nodes, which are no words."""
+    tags = sum(any(cell[1:2] == "-" and cell[2:] for cell in line.cells[1:]) for line in lines)
+    if tags:
+        what = "tags of rows for several words and of empty nodes not read"
+        yield Record(str(table.path), counts={what: tags}, note=f"{tags} {what}")
+
+
+def _tags(table: Table, options: Options) -> Column:
+    """The last column if it holds tags, or the only one that does.
+
+    Where several hold tags of the same labels, spans inside of spans, it is the first of these.
+    """
+    last = Column(-1)
+    while not table.counted(last) and last.index > -table.width:
+        last = Column(last.index - 1)
+    counted = table.counted(last)
+    if is_tagged(counted):
+        labels = _labels(counted)
+        same = [c for c in table.tagged if labels & _labels(table.counted(c))]
+        return same[0] if len(same) > 1 else last
+    bare = notation([list(counted.elements())], options.scheme).scheme == "io"
+    if bare and not table.tagged:
+        return last
+    found = table.tagged or table.features
+    if len(found) == 1:
+        return found[0]
+    shown = ", ".join(table.shown(column) for column in found)
+    if found:
+        raise DataError(
+            f"{table.path}: the last column holds no tags, {len(found)} others do ({shown}); fix: "
+            f"name one, as in tag_column={table.shown(found[0])}"
+        )
+    cells = ", ".join(repr(cell) for cell, _ in counted.most_common(3))
+    raise DataError(
+        f"{table.path}: no column holds tags such as 'O' or 'B-PER' (lines of {table.width} "
+        f"column(s), the last holds {cells}); fix: give tag_column, scheme='io' for labels without "
+        "letters, or format where it is no file of columns"
+    )
+
+
+def _labels(counted: Counter[str]) -> set[str]:
+    return {tag[2:] for tag in counted if tag[1:2] in ("-", "_")}
+
+
+def _words(table: Table, tag: Column) -> Column:
+    """The column with a usual name, or the first that is neither a count nor the tags."""
+    for index, name in enumerate(table.names):
+        if name.casefold() in WORDS:
+            return Column(index)
+    taken = {int(table.counts_words) - 1, tag.index, tag.index + table.width}
+    return next((Column(i) for i in range(table.width) if i not in taken), Column(0))
+
+
+def _what_else(table: Table, tag: Column) -> Iterator[Record]:
+    """Which column is read, if not the last, and how many spans of its labels others hold."""
+    index = tag.index % table.width
+    if index == table.width - 1 and not tag.feature:
+        return
+    note = f"the tags are those of column {table.shown(tag)} of {table.width}"
+    yield Record(str(table.path), note=note)
+    labels = _labels(table.counted(tag))
+    for column in table.tagged:
+        if column.index == index or not labels & _labels(table.counted(column)):
+            continue
+        tags = [[column.of(line) for line in s if column.of(line)] for s in table.sentences]
+        written = notation(tags)
+        spans = 0
+        for sentence in tags:
+            try:
+                spans += len(written.decode(sentence))
+            except TagError:
+                continue
+        what = f"spans in column {table.shown(column)} not read"
+        yield Record(str(table.path), counts={what: spans}, note=f"{spans} {what}")
+
+
+def _is_whole(lines: Sequence[Line], tags: Sequence[str]) -> bool:
+    return not any(line.problem for line in lines) and all(tags) and not _is_untagged(tags)
+
+
+def _is_untagged(tags: Sequence[str]) -> bool:
+    return set(tags) == {"_"}
+
+
+def _record(
+    lines: Sequence[Line], word: Column, tag: Column, tags: Sequence[str], written: Notation
+) -> Record:
+    for line, told in zip(lines, tags, strict=True):
+        problem = line.problem
+        if not problem and not told:
+            problem = (
+                f"{len(line.cells)} column(s), the tag is expected in column {tag.index}"
+                f"{' (counted from the end)' if tag.index < 0 else ''}; fix: complete the line, or "
+                "give tag_column"
+            )
+        if not problem and not word.of(line):
+            problem = "the word is blank (empty, or white space); fix: drop the line"
+        if problem:
+            return Record(line.place, problem=problem)
+    if _is_untagged(tags) and "_" not in written.outside:
+        return Record(lines[0].place, skipped="sentences without tags")
+    return record([line.place for line in lines], [word.of(line) for line in lines], tags, written)
+
+
+def record(
+    places: Sequence[str], words: Sequence[str], tags: Sequence[str], written: Notation
+) -> Record:
+    """A sentence of words and tags as a Record; places: of each word, at least one."""
+    try:
+        example = Example.from_words(words, written.decode(tags))
+    except TagError as error:
+        return Record(places[min(error.index, len(places) - 1)], problem=str(error))
+    except DataError as error:
+        return Record(places[0], problem=str(error))
+    odd = written.odd(tags)
+    counts = {"tags of a label 'O' read as 'O'": odd} if odd else {}
+    return Record(places[0], example.text, example.spans, example.words, counts=counts)

@@ -1,0 +1,169 @@
+"""Spans as other programs write them: offsets in their units, checked by their copies of the words."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from minisift.data import Span, shorten
+from minisift.formats.record import Doubt, ProblemError, Record
+
+_WHITE = re.compile(r"(?:\\[nrt]|\s)+")
+"""White space, and line ends and tabs that a front end wrote as a backslash and a letter."""
+
+_STARTS = ("start", "start_offset", "startOffset", "start_char", "start_idx", "begin", "from")
+_ENDS = ("end", "end_offset", "endOffset", "end_char", "end_idx", "stop", "to")
+_LABELS = (
+    "label", "labels", "tag", "type", "entity", "entity_type", "entity_group", "category", "class",
+)  # fmt: skip
+_WORDS = ("text", "word", "surface", "mention")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A span as a file has it."""
+
+    start: int
+    end: int
+    label: str
+    shown: str | None = None
+    """The file's own copy of the span's words."""
+    score: float = 1.0
+    doubt: Doubt | None = None
+
+
+def record(
+    place: str,
+    text: str,
+    found: Iterable[Found],
+    words: Sequence[tuple[int, int]] = (),
+    counts: Mapping[str, int] | None = None,
+) -> Record:
+    """A Record whose spans count characters, whatever unit the file counts.
+
+    Offsets are characters, unless the file's copies of the words do not agree with those and all
+    agree with UTF-16 units (of JavaScript and Java) or UTF-8 bytes. Copies agree if they differ in
+    white space only. Spans whose words agree with no unit are doubtful.
+    """
+    found = list(found)
+    counted = dict(counts or {})
+    moved = found
+    if not _agree(text, found) and not text.isascii():
+        for unit, width in _UNITS.items():
+            changed = _in_characters(text, found, width)
+            if changed is not None and _agree(text, changed):
+                moved = changed
+                counted[f"spans with offsets in {unit}"] = len(found)
+                break
+    spans = tuple(Span(f.start, f.end, f.label, score=f.score) for f in moved)
+    doubts = {
+        span: f.doubt or _differs(text, f)
+        for span, f in zip(spans, moved, strict=True)
+        if f.doubt or not agrees(text, f)
+    }
+    return Record(place, text, spans, tuple(words), doubts, counted)
+
+
+_UNITS: dict[str, Callable[[str], int]] = {
+    "UTF-16 units": lambda char: 1 + (char > "\uffff"),
+    "UTF-8 bytes": lambda char: len(char.encode("utf-8", "surrogatepass")),
+}
+
+
+def _in_characters(
+    text: str, found: Sequence[Found], width: Callable[[str], int]
+) -> list[Found] | None:
+    """The same spans with offsets in characters; None if one of them cuts a character."""
+    starts = [0, *accumulate(map(width, text))]
+
+    def moved(at: int) -> int:
+        index = bisect_left(starts, at)
+        return index if index < len(starts) and starts[index] == at else -1
+
+    changed = [
+        Found(moved(f.start), moved(f.end), f.label, f.shown, f.score, f.doubt) for f in found
+    ]
+    return None if any(f.start < 0 or f.end < 0 for f in changed) else changed
+
+
+def _agree(text: str, found: Sequence[Found]) -> bool:
+    return all(agrees(text, f) for f in found)
+
+
+def agrees(text: str, found: Found) -> bool:
+    """Whether the file's copy of the words, if it has one, is what stands at the offsets."""
+    if found.shown is None or found.doubt:
+        return True
+    there = text[max(0, found.start) : max(0, found.end)]
+    return there == found.shown or _folded(there) == _folded(found.shown)
+
+
+def _folded(text: str) -> str:
+    return _WHITE.sub(" ", text).strip()
+
+
+def _differs(text: str, found: Found) -> Doubt:
+    there = shorten(text[max(0, found.start) : max(0, found.end)])
+    return Doubt(
+        "spans whose words differ from the text",
+        f"span ({found.start}, {found.end}, {found.label!r}) is {shorten(found.shown or '')} in the "
+        f"file but {there} in the text",
+    )
+
+
+def of_object(value: Any) -> list[Found]:
+    """A span that is an object: offsets, one label or several, maybe its words and a score.
+
+    Raises ProblemError.
+    """
+    if not isinstance(value, Mapping):
+        raise ProblemError(
+            f"span {shorten(str(value))} is not an object; fix: give start, end, label"
+        )
+    start, end, label = (_first(value, keys) for keys in (_STARTS, _ENDS, _LABELS))
+    shown = _first(value, _WORDS)
+    labels = label if isinstance(label, list) and label else [label]
+    return [
+        found_of(start, end, each, shown if isinstance(shown, str) else None, value.get("score"))
+        for each in labels
+    ]
+
+
+def of_list(value: Any) -> list[Found]:
+    """A span that is a list of start, end, label and maybe its words. Raises ProblemError."""
+    start, end, label = (member(value, index, "span") for index in range(3))
+    shown = value[3] if isinstance(value, list) and len(value) > 3 else None
+    return [found_of(start, end, label, shown if isinstance(shown, str) else None)]
+
+
+def found_of(
+    start: Any, end: Any, label: Any, shown: str | None = None, score: Any = None
+) -> Found:
+    """A span of values that are checked to be what they should. Raises ProblemError."""
+    if type(start) is not int or type(end) is not int:
+        raise ProblemError(
+            f"span offsets ({start!r}, {end!r}) are not integers; fix: count characters"
+        )
+    if not isinstance(label, str) or not label.strip():
+        raise ProblemError(f"span ({start}, {end}) has the label {label!r}; fix: give a string")
+    if score is not None and type(score) not in (int, float):
+        raise ProblemError(f"span ({start}, {end}) has the score {score!r}; fix: give a number")
+    return Found(start, end, label, shown, 1.0 if score is None else float(score))
+
+
+def _first(value: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    return next((value[key] for key in keys if value.get(key) is not None), None)
+
+
+def member(container: Any, key: Any, what: str) -> Any:
+    """A member of a list or object. Raises ProblemError if it is missing."""
+    try:
+        return container[key]
+    except (IndexError, KeyError, TypeError):
+        raise ProblemError(
+            f"{what} {shorten(str(container))} lacks {key!r}; fix: complete it"
+        ) from None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -220,7 +221,7 @@ def load_base(
         )
     weights = source.weights
     model: Any
-    with quietly():
+    with quietly(), intact(source.name):
         model = AutoModelForCausalLM.from_pretrained(
             weights, dtype=torch.bfloat16, device_map={"": where or place()}, **options
         )
@@ -323,11 +324,32 @@ def add_lora(model: Any, rank: int, dropout: float, seed: int) -> Any:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, config)
+    with quietly():
+        return get_peft_model(model, config)
 
 
 def load_adapter(model: Any, folder: str | os.PathLike[str]) -> Any:
     """The model with a saved adapter."""
     from peft import PeftModel
+    from peft.utils import SAFETENSORS_WEIGHTS_NAME
 
-    return PeftModel.from_pretrained(model, os.fspath(folder))
+    # or peft would look for a repository of that name
+    if not (Path(folder) / SAFETENSORS_WEIGHTS_NAME).is_file():
+        raise FileNotFoundError(
+            f"{os.fspath(folder)}: holds no {SAFETENSORS_WEIGHTS_NAME}; fix: copy the whole folder again"
+        )
+    with quietly(), intact(folder):
+        return PeftModel.from_pretrained(model, os.fspath(folder))
+
+
+@contextlib.contextmanager
+def intact(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Within it, what is wrong with a file of tensors is a ValueError with the fix."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(
+            f"{os.fspath(path)}: damaged weights ({error}); fix: copy them again"
+        ) from None

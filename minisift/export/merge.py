@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from minisift.models import intact
 from minisift.progress import quietly
 
 MergeInto = Literal["quantized", "original"]
@@ -121,7 +122,7 @@ def _in_file(path: Path) -> Iterator[tuple[str, Weight]]:
 
         return read
 
-    with safe_open(path, framework="pt") as file:
+    with intact(path), safe_open(path, framework="pt") as file:
         names = file.keys()
         for name in names:
             yield name, Weight(tuple(file.get_slice(name).get_shape()), reader(name))

@@ -8,7 +8,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from minisift.description import Description, checksum
 from minisift.engines import Engine
 from minisift.labeler import Labeler, as_examples
 from minisift.models import Source
-from minisift.prompts import Renderer, Template, Tokenizer, plain_template
+from minisift.prompts import Renderer, Row, Template, Tokenizer, plain_template
 from minisift.storage import check_folder, versions
 from minisift.task import Task, make_task
 
@@ -66,36 +66,31 @@ def fit(
 
     >>> fit("smollm2-135m", "train.conll", output_dir="ner")  # doctest: +SKIP
     """
-    from minisift.settings import make_settings
-
-    chosen = make_settings(settings)
-    examples = as_examples(train_set)
-    task = make_task(examples, names=names, descriptions=descriptions, instruction=instruction)
-    if dev_set is not None:
-        dev = as_examples(dev_set)
-        _check_labels(task, dev)
-    else:
-        examples, dev = hold_out(examples, chosen.held_out, chosen.seed)
-    checkpoint = _checkpoint(output_dir, resume)
+    prepared = _prepare(
+        model,
+        train_set,
+        dev_set=dev_set,
+        output_dir=output_dir,
+        names=names,
+        descriptions=descriptions,
+        instruction=instruction,
+        resume=resume,
+        settings=settings,
+    )
+    examples, dev, source = prepared.examples, prepared.dev, prepared.source
+    renderer, rows, chosen = prepared.renderer, prepared.rows, prepared.settings
+    checkpoint = prepared.checkpoint
+    if checkpoint is not None:
+        _tell(checkpoint, resume)
 
     from minisift import models, sharding
-    from minisift.batches import training_rows
     from minisift.engines.transformers import TransformersEngine
-    from minisift.memory import estimate
-    from minisift.tokenizer import load_tokenizer
     from minisift.training import Training
 
-    source = models.resolve(model)
-    _check_export(source)
-    tokenizer = load_tokenizer(source.weights)
-    renderer = _renderer(task, chosen.template, tokenizer)
-    rows, left_out = training_rows(renderer, examples, chosen)
-    _report_left_out(left_out)
     demonstrations = _demonstrations(
         renderer, examples, chosen.shots, chosen.seed, chosen.max_length
     )
-    chosen = replace(chosen, quantize=models.usable(chosen.quantize))
-    planned = estimate(models.configuration(source), rows, chosen, models.device())
+    planned = prepared.plan(chosen)
     chosen = replace(
         chosen,
         learning_rate=chosen.rate(planned.parameters),
@@ -130,9 +125,9 @@ def fit(
         "sentences": len(examples),
         "held_out": 0 if dev_set is not None else len(dev),
         "prompts": len(rows),
-        "left_out": left_out,
+        "left_out": prepared.left_out,
     }
-    engine = TransformersEngine(get_model, tokenizer, models.longest_input(source))
+    engine = TransformersEngine(get_model, renderer.tokenizer, models.longest_input(source))
     labeler = _labeler(renderer, examples, demonstrations, base, made, engine, get_model)
     sample = evaluated(dev, chosen.seed)
 
@@ -178,45 +173,129 @@ def plan(
     model: str | os.PathLike[str],
     train_set: Any,
     *,
+    dev_set: Any = None,
+    output_dir: str | os.PathLike[str] | None = None,
+    names: Mapping[str, str] | None = None,
+    descriptions: Mapping[str, str] | None = None,
+    instruction: str | bool | None = None,
+    resume: bool = False,
     device: str | None = None,
     memory: float | None = None,
-    instruction: str | bool | None = None,
     **settings: Any,
 ) -> Plan:
-    """The memory that `fit` would take with these settings, before any weight is loaded.
+    """The memory that `fit` would take if it were given the same, before any weight is loaded.
 
     device: "cuda", "mps" or "cpu"; this machine's by default. memory: gigabytes there are; those
     of this machine by default. `print(plan(...))` tells what fits and, if it does not, what to
-    change.
+    change. What `fit` would refuse before it loads weights is refused here; nothing is written.
 
     >>> print(plan("smollm2-135m", "train.conll", device="cuda", memory=8))  # doctest: +SKIP
     """
-    from minisift import models
-    from minisift.batches import training_rows
-    from minisift.memory import estimate, with_advice
-    from minisift.settings import make_settings
-    from minisift.tokenizer import load_tokenizer
+    if device not in (None, "cuda", "mps", "cpu"):
+        raise ValueError(f"device={device!r}; fix: 'cuda', 'mps' or 'cpu'")
+    if memory is not None and not 0 < memory < math.inf:
+        raise ValueError(f"memory={memory!r}; fix: a number of gigabytes above 0")
+    prepared = _prepare(
+        model,
+        train_set,
+        dev_set=dev_set,
+        output_dir=output_dir,
+        names=names,
+        descriptions=descriptions,
+        instruction=instruction,
+        resume=resume,
+        settings=settings,
+        device=device,
+    )
 
-    chosen = make_settings(settings)
-    examples = as_examples(train_set)
-    task = make_task(examples, instruction=instruction)
-    source = models.resolve(model)
-    tokenizer = load_tokenizer(source.weights)
-    renderer = _renderer(task, chosen.template, tokenizer)
-    where, here = device or models.device(), models.device()
-    if where == here:
-        chosen = replace(chosen, quantize=models.usable(chosen.quantize))
+    from minisift import models
+    from minisift.memory import with_advice
+
     available = None if memory is None else int(memory * 1e9)
-    if available is None and where != here:
+    if available is None and prepared.device != models.device():
         raise ValueError(
-            f"device={where!r} is not here; fix: say how many gigabytes of memory= it has"
+            f"device={device!r} is not here; fix: say how many gigabytes of memory= it has"
         )
 
     def planned(changed: Settings) -> Plan:
-        rows, _ = training_rows(renderer, examples, changed)
-        return estimate(models.configuration(source), rows, changed, where, available)
+        return prepared.plan(changed, available)
 
-    return with_advice(planned(chosen), chosen, planned)
+    return with_advice(planned(prepared.settings), prepared.settings, planned)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """All that is known of a training before weights load: what `fit` trains on and `plan` counts.
+
+    device: where it runs, "cuda", "mps" or "cpu".
+    """
+
+    settings: Settings
+    device: str
+    source: Source
+    examples: Sequence[Example]
+    dev: Sequence[Example]
+    checkpoint: Path | None
+    renderer: Renderer
+    rows: Sequence[Row]
+    left_out: Mapping[str, int]
+
+    def plan(self, settings: Settings, available: int | None = None) -> Plan:
+        """The memory that it takes under its own settings, or with some of them changed."""
+        from minisift import models
+        from minisift.batches import training_rows
+        from minisift.memory import estimate
+
+        rows = self.rows
+        if settings != self.settings:
+            rows, _ = training_rows(self.renderer, self.examples, settings)
+        config = models.configuration(self.source)
+        return estimate(config, rows, settings, self.device, available)
+
+
+def _prepare(
+    model: str | os.PathLike[str],
+    train_set: Any,
+    *,
+    dev_set: Any,
+    output_dir: str | os.PathLike[str] | None,
+    names: Mapping[str, str] | None,
+    descriptions: Mapping[str, str] | None,
+    instruction: str | bool | None,
+    resume: bool,
+    settings: dict[str, Any],
+    device: str | None = None,
+) -> _Prepared:
+    """Check and make ready what `fit` was given; cheap checks come first. device: None for here."""
+    from minisift.settings import make_settings
+
+    chosen = make_settings(settings)
+    checkpoint = _checkpoint(output_dir, resume)
+    examples = as_examples(train_set)
+    task = make_task(examples, names=names, descriptions=descriptions, instruction=instruction)
+
+    from minisift import models
+
+    source = models.resolve(model)
+    if dev_set is not None:
+        dev = as_examples(dev_set)
+        _check_labels(task, dev)
+    else:
+        examples, dev = hold_out(examples, chosen.held_out, chosen.seed)
+
+    from minisift.batches import training_rows
+    from minisift.tokenizer import load_tokenizer
+
+    _check_export(source)
+    renderer = _renderer(task, chosen.template, load_tokenizer(source.weights))
+    rows, left_out = training_rows(renderer, examples, chosen)
+    _report_left_out(left_out)
+    here = models.device()
+    if device in (None, here):
+        chosen = replace(chosen, quantize=models.usable(chosen.quantize))
+    return _Prepared(
+        chosen, device or here, source, examples, dev, checkpoint, renderer, rows, left_out
+    )
 
 
 def hold_out(
@@ -264,19 +343,30 @@ def chance(sample: Sequence[Example]) -> float:
 
 
 def _checkpoint(output_dir: str | os.PathLike[str] | None, resume: bool) -> Path | None:
-    """Where the state of the training lies while it runs: beside the adapter folder."""
+    """Where the state of the training lies while it runs: beside the adapter folder.
+
+    Raises OSError if that could not be written.
+    """
     if output_dir is None:
         if resume:
             raise ValueError("resume=True without output_dir; fix: give that of the training")
         return None
     check_folder(output_dir)
     folder = Path(output_dir)
-    path = folder.with_name(f"{folder.name}.checkpoint")
-    if resume and not path.is_file():
-        logger.warning("%s: nothing to continue; the training starts at its beginning.", path)
-    if not resume and path.is_file():
-        logger.warning("%s: of an unfinished training, is replaced (resume=True continues).", path)
-    return path
+    there = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise OSError(f"{folder}: {there} is no folder to write to; fix: give another output_dir")
+    return folder.with_name(f"{folder.name}.checkpoint")
+
+
+def _tell(checkpoint: Path, resume: bool) -> None:
+    """Say what becomes of a checkpoint, or that there is none."""
+    if resume and not checkpoint.is_file():
+        logger.warning("%s: nothing to continue; the training starts at its beginning.", checkpoint)
+    if not resume and checkpoint.is_file():
+        logger.warning(
+            "%s: of an unfinished training, is replaced (resume=True continues).", checkpoint
+        )
 
 
 def prompt(

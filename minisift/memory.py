@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -81,6 +81,11 @@ class Plan:
 
     def fits_in(self, gigabytes: float) -> bool:
         return self.least <= gigabytes * 1e9
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the fields, what they come to, and whether that fits."""
+        dtype = str(self.dtype).removeprefix("torch.")
+        return {**asdict(self), "dtype": dtype, "total": self.total, "fits": self.fits}
 
     def __str__(self) -> str:
         dtype = "bf16" if self.dtype == torch.bfloat16 else "float32"

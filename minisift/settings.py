@@ -33,6 +33,7 @@ class Settings:
     learning_rate: float | None = None
     """None: 1.5e-3 for 135M parameters and fewer, 1.1e-3 for 270M, 2e-4 for 7B (see `rate`)."""
     lora_rank: int = 16
+    """Rank of the adapter's matrices: how much it can learn, and how large it is."""
     lora_dropout: float = 0.0
     """Of the adapter's inputs; on a CPU it takes a third of the time and gains nothing."""
     batch_size: int = 2
@@ -57,15 +58,16 @@ class Settings:
     template: str = "plain"
     """"plain" text, or "chat": the instruct model's own format, demonstrations as turns."""
     seed: int = 0
+    """Of all that is drawn: the same seed on the same machine gives the same labeler."""
 
     def __post_init__(self) -> None:
         problems = [
-            f"{name}={getattr(self, name)!r} is not {what}"
+            f"{name}={getattr(self, name)!r}; fix: {what}"
             for name, good, what in (
                 ("strategy", self.strategy in STRATEGIES, f"one of {', '.join(STRATEGIES)}"),
                 ("sampling", self.sampling in ("partition", "target"), "'partition' or 'target'"),
                 ("shots", self.shots >= 0, "0 or more"),
-                ("epochs", self.epochs is None or self.epochs > 0, "above 0"),
+                ("epochs", self.epochs is None or 0 < self.epochs < math.inf, "above 0"),
                 ("max_prompts", self.max_prompts is None or self.max_prompts > 0, "above 0"),
                 (
                     "learning_rate",
@@ -82,6 +84,7 @@ class Settings:
                 ("patience", self.patience > 0, "above 0"),
                 ("checkpoint_seconds", self.checkpoint_seconds >= 0, "0 or more"),
                 ("template", self.template in ("plain", "chat"), "'plain' or 'chat'"),
+                ("seed", abs(self.seed) < 2**32, "a number of at most 32 bits"),
             )
             if not good
         ]

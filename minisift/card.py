@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,45 +19,56 @@ _ORIGINS = {
 
 
 def card(
-    description: Description, file: str | None = None, verification: Mapping[str, Any] | None = None
+    description: Description,
+    files: Sequence[str] = (),
+    verification: Mapping[str, Any] | None = None,
+    repository: str | None = None,
+    *,
+    has_curve: bool = False,
 ) -> str:
-    """The model card of an adapter folder, or of a GGUF `file` with the verification in it."""
+    """The model card of an adapter folder, or of a GGUF file with the verification in it.
+
+    files: names of the GGUF file, or of a base model's and its adapter's. repository: the name on
+    a hub, where it is loaded from there. has_curve: whether the learning curve lies beside it.
+    """
     made = description.made
     sections = [
-        _front_matter(description, file is not None),
+        _front_matter(description, files),
         "# A span labeler",
         f"Labels {', '.join(f'`{label}`' for label in description.task.names)} in text, with exact "
         "offsets, by [minisift](https://pypi.org/project/minisift/). It can only answer with words "
         "of the text and these labels.",
-        _usage(file or "folder"),
+        _usage(files, repository),
         _labels(description),
     ]
     if "scores" in made:
         sections.append(_scores(made["scores"]["dev"]))
-    sections.append(_training(description, file is not None))
+    sections.append(_training(description, has_curve))
     if verification:
         sections.append(_verified(verification))
     return "\n\n".join(sections) + "\n"
 
 
-def _front_matter(description: Description, is_gguf: bool) -> str:
+def _front_matter(description: Description, files: Sequence[str]) -> str:
     base = description.base["model"]
     origin, license_ = _ORIGINS.get(base, (base, None))
     is_hub_id = origin.count("/") == 1 and not Path(origin).is_absolute()
     lines = ["library_name: minisift", "pipeline_tag: token-classification"]
     if is_hub_id:
-        relation = "quantized" if is_gguf else "adapter"
+        relation = "quantized" if len(files) == 1 else "adapter"
         lines += [f"base_model: {origin}", f"base_model_relation: {relation}"]
     if license_:
         lines.append(f"license: {license_}")
-    tags = ["minisift", "named-entity-recognition", "span-labelling", *(["gguf"] * is_gguf)]
+    tags = ["minisift", "named-entity-recognition", "span-labelling", *(["gguf"] if files else [])]
     lines += ["tags:", *(f"- {tag}" for tag in tags)]
     return "\n".join(["---", *lines, "---"])
 
 
-def _usage(at: str) -> str:
+def _usage(files: Sequence[str], repository: str | None) -> str:
+    at = repository or (files[-1] if files else "folder")
+    given = f'"{files[0]}", adapter="{at}"' if len(files) > 1 else f'"{at}"'
     return (
-        f'```python\nimport minisift\n\nlabeler = minisift.load("{at}")\n'
+        f"```python\nimport minisift\n\nlabeler = minisift.load({given})\n"
         'for span in labeler.predict("..."):\n'
         "    print(span.start, span.end, span.label, span.text, span.score)\n```"
     )
@@ -82,7 +93,7 @@ def _scores(report: Mapping[str, Any]) -> str:
     )
 
 
-def _training(description: Description, is_gguf: bool) -> str:
+def _training(description: Description, has_curve: bool) -> str:
     made = description.made
     base = description.base["model"]
     # a path on somebody's disk says nothing to others
@@ -98,7 +109,7 @@ def _training(description: Description, is_gguf: bool) -> str:
     ]
     told += [[f"version of {name}", version] for name, version in made.get("versions", {}).items()]
     how = "Supervised in-context fine-tuning (arXiv 2509.00921)." if settings else "No training."
-    if made.get("training", {}).get("curve") and not is_gguf:
+    if has_curve:
         how += f"\n\n![Loss and dev F1 over the steps]({CURVE})"
     return f"## How it was made\n\n{how}\n\n{_table(['setting', 'value'], told)}"
 

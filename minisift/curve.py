@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+logger = logging.getLogger(__name__)
 
-def draw(curve: Sequence[dict[str, Any]], kept: int | None, path: Path) -> None:
+
+def draw(curve: Sequence[dict[str, Any]], kept: int | None, path: Path) -> bool:
     """Loss, and dev F1 where it was measured, over the training's steps; a PNG file.
 
-    kept: the step of the adapter that was kept, whose F1 is written out.
+    kept: the step of the adapter that was kept, whose F1 is written out. Returns whether there is
+    a picture: without matplotlib there is none.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        logger.warning(
+            "No picture of the learning curve: matplotlib is not installed (pip install "
+            "matplotlib, then save the labeler again)."
+        )
+        return False
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -45,3 +56,4 @@ def draw(curve: Sequence[dict[str, Any]], kept: int | None, path: Path) -> None:
         handles = (handles[0] + more[0], handles[1] + more[1])
     left.legend(*handles, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncol=2, frameon=False)
     figure.savefig(path, dpi=150)
+    return True

@@ -13,7 +13,7 @@ from typing import Any, Literal, overload
 
 from minisift import response
 from minisift.calibration import fit_temperature, probability
-from minisift.card import card
+from minisift.card import CURVE, card
 from minisift.data import Example, Span, read
 from minisift.demonstrations import without
 from minisift.description import VERIFICATION, Description, DescriptionError, checksum
@@ -385,12 +385,15 @@ class Labeler:
 
     def card(self) -> str:
         """A model card in Markdown: labels, scores, settings, and a GGUF file's verification."""
-        file = self.engine.files[-1].name if self.engine.files else None
-        return card(self.description, file, self.verification())
+        files = [file.name for file in self.engine.files]
+        has_curve = self.folder is not None and (self.folder / CURVE).is_file()
+        return card(self.description, files, self.verification(), has_curve=has_curve)
 
     def push_to_hub(self, repo_id: str, *, private: bool = True, **options: Any) -> str:
         """Upload the adapter folder, or the GGUF file, with a model card; returns its address.
 
+        `minisift.load(repo_id)` loads it from there; of an adapter on a base model's GGUF file the
+        adapter goes up alone, for `load(base, adapter=repo_id)`. Other files of the repository stay.
         options: those of `huggingface_hub.HfApi`, such as token and endpoint.
         """
         from minisift.storage import upload

@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minisift.card import CURVE
+from minisift import hub
+from minisift.card import CURVE, card
 from minisift.description import FILE, KEY, Description, DescriptionError
 from minisift.files import whole
 
@@ -24,18 +25,41 @@ _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 
 
-def load(path: str | os.PathLike[str], **options: Any) -> Labeler:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    endpoint: str | None = None,
+    **options: Any,
+) -> Labeler:
     """A labeler from a GGUF file (llama.cpp, without torch) or an adapter folder (transformers).
 
+    path: of the file or folder; or, as a string "owner/name" where no file lies, the name of a
+    repository on a hub, which `Labeler.push_to_hub` filled. huggingface_hub downloads it into its
+    cache, from which it loads without a network as well. revision: a branch, tag or commit of the
+    repository; token: for a private one; endpoint: the hub's address, by default that of
+    huggingface_hub.
+
     options for a GGUF file: context, threads, sequences, n_gpu_layers; and, for the GGUF file of a
-    base model, adapter: a LoRA adapter that `Labeler.export` wrote. For a folder: batch_size, and
-    base, where the base model lies now; its weights are loaded when they are first needed. Needs
-    no network for bundled and local base models. Raises DescriptionError for a file of another
-    version, a changed base model or a damaged description.
+    base model, adapter: a LoRA adapter that `Labeler.export` wrote, or the repository that holds
+    it. For a folder: batch_size, and base, where the base model lies now; its weights are loaded
+    when they are first needed. Needs no network for bundled and local base models.
+
+    Raises DescriptionError for a file of another version, a changed base model or a damaged
+    description; FileNotFoundError for what is neither here nor on the hub.
     """
-    path = Path(path)
-    loader: Callable[..., Labeler] = _load_folder if path.is_dir() else _load_gguf
-    return loader(path, **options)
+    given = options.get("adapter") or path
+    found = hub.local(given, (FILE, _CONFIG, _WEIGHTS), revision, token, endpoint)
+    if given is path:
+        loader: Callable[..., Labeler] = _load_folder if found.is_dir() else _load_gguf
+        return loader(found, **options)
+    if found.is_dir():
+        raise ValueError(
+            f"adapter={os.fspath(given)!r}: a folder, which holds no adapter for llama.cpp; fix: "
+            "load it without a base model, or give the file that export(format='lora') wrote"
+        )
+    return _load_gguf(Path(path), **{**options, "adapter": found})
 
 
 def _load_gguf(path: Path, **options: Any) -> Labeler:
@@ -64,6 +88,12 @@ def _load_folder(folder: Path, base: str | None = None, **options: Any) -> Label
     description = Description.from_json(
         (folder / FILE).read_text(encoding="utf-8"), str(folder / FILE)
     )
+    missing = [name for name in (_CONFIG, _WEIGHTS) if not (folder / name).is_file()]
+    if missing and "training" in description.made:
+        raise FileNotFoundError(
+            f"{folder}: a trained labeler without its {' and '.join(missing)}; fix: give the whole "
+            "folder that fit or save made"
+        )
     from minisift import models
     from minisift.engines.transformers import TransformersEngine
     from minisift.labeler import Labeler
@@ -91,8 +121,8 @@ def _load_folder(folder: Path, base: str | None = None, **options: Any) -> Label
     return Labeler(description, engine, model, folder)
 
 
-def save(labeler: Labeler, folder: Path) -> None:
-    """See `Labeler.save`."""
+def save(labeler: Labeler, folder: Path, repository: str | None = None) -> None:
+    """See `Labeler.save`. repository: where the folder goes, for its model card."""
     check_folder(folder)
     with whole(folder) as draft:
         draft.mkdir()
@@ -101,12 +131,14 @@ def save(labeler: Labeler, folder: Path) -> None:
             for name in (_CONFIG, _WEIGHTS):
                 shutil.copy(adapter / name, draft / name)
         (draft / FILE).write_text(labeler.description.to_json(), encoding="utf-8")
-        (draft / "README.md").write_text(labeler.card(), encoding="utf-8")
         training = labeler.description.made.get("training", {})
+        is_drawn = False
         if curve := training.get("curve"):
             from minisift.curve import draw
 
-            draw(curve, training.get("kept"), draft / CURVE)
+            is_drawn = draw(curve, training.get("kept"), draft / CURVE)
+        text = card(labeler.description, repository=repository, has_curve=is_drawn)
+        (draft / "README.md").write_text(text, encoding="utf-8")
 
 
 def adapter_folder(labeler: Labeler, scratch: Path) -> Path | None:
@@ -137,11 +169,13 @@ def upload(labeler: Labeler, repo_id: str, private: bool, **options: Any) -> str
         folder = Path(scratch) / "labeler"
         if labeler.engine.files:
             folder.mkdir()
-            file = labeler.engine.files[-1]  # of an adapter on a base model, the adapter
-            (folder / file.name).symlink_to(file.resolve())
-            (folder / "README.md").write_text(labeler.card(), encoding="utf-8")
+            files = [file.name for file in labeler.engine.files]
+            # of an adapter on a base model, the adapter
+            (folder / files[-1]).symlink_to(labeler.engine.files[-1].resolve())
+            text = card(labeler.description, files, labeler.verification(), repo_id)
+            (folder / "README.md").write_text(text, encoding="utf-8")
         else:
-            save(labeler, folder)
+            save(labeler, folder, repo_id)
         api.upload_folder(repo_id=repo_id, folder_path=folder)
     return address
 

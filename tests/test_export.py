@@ -35,7 +35,9 @@ def test_the_report_travels_with_the_file(exported, dev):
 
 def test_the_card_of_a_folder_names_no_place(fitted, folder):
     text = (folder / "notes" / "README.md").read_text()
-    assert text == fitted.card()
+    assert text == minisift.load(folder / "notes").card()
+    assert "learning_curve.png" in text
+    assert "learning_curve.png" not in fitted.card()  # where there would be none
     assert "| MEDICATION | medication |" in text
     assert "| micro |" in text
     config = (folder / "notes" / "adapter_config.json").read_text()
@@ -219,38 +221,6 @@ def test_a_converter_of_the_users(fitted, dev, folder, tmp_path):
     script.write_text("raise SystemExit('no such architecture')")
     with pytest.raises(RuntimeError, match="no such architecture"):
         fitted.export(folder / "x.gguf", converter=script)
-
-
-def test_uploading(exported, fitted, monkeypatch):
-    """What would be uploaded; no hub is asked."""
-    import huggingface_hub
-
-    seen = {}
-
-    class Api:
-        def __init__(self, **options):
-            assert options == {"token": "t"}
-
-        def create_repo(self, repo_id, private, exist_ok):
-            return f"https://hub/{repo_id}"
-
-        def upload_folder(self, repo_id, folder_path):
-            seen[repo_id] = {
-                file.name: file.resolve().stat().st_size for file in folder_path.iterdir()
-            }
-
-    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
-    assert exported[1].push_to_hub("me/notes-gguf", token="t") == "https://hub/me/notes-gguf"
-    assert seen["me/notes-gguf"]["notes.gguf"] > 200e6
-    assert set(seen["me/notes-gguf"]) == {"notes.gguf", "README.md"}
-    fitted.push_to_hub("me/notes", token="t")
-    assert set(seen["me/notes"]) == {
-        "README.md",
-        "adapter_config.json",
-        "adapter_model.safetensors",
-        "labeler.json",
-        "learning_curve.png",
-    }
 
 
 def test_command_line(folder, fitted, capsys):

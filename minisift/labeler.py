@@ -8,6 +8,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -106,8 +107,11 @@ class Labeler:
     def evaluate(
         self, examples: Any, *, threshold: Threshold = 0.0, progress: bool = False
     ) -> Report:
-        """Span precision, recall and F1 on labelled examples (a list, or what `read` takes)."""
-        examples = as_examples(examples)
+        """Span precision, recall and F1 on labelled examples (a list, or what `read` takes).
+
+        Raises ValueError where there are none.
+        """
+        examples = some_examples(examples)
         return score(examples, self.stream(examples, threshold=threshold, progress=progress))
 
     def stream(
@@ -126,12 +130,31 @@ class Labeler:
         its sentences and lines, and overlong sentences in overlapping windows; "error" never
         cuts, and raises ValueError for what does not fit the model's context. batch_size: texts that run at
         once; None for what the engine was made for.
+
+        Raises TypeError or ValueError for a bad argument at once, TypeError for a bad text when
+        its turn comes.
         """
+        # a string would be taken for texts of one letter each, a mapping for its keys
+        if isinstance(texts, str | bytes | bytearray | Mapping) or not isinstance(texts, Iterable):
+            raise TypeError(
+                f"texts is {type(texts).__name__}; fix: give predict a str, an Example, or an "
+                "iterable of these, and stream an iterable"
+            )
         thresholds = self._thresholds(threshold)
         if on_long not in ("window", "error"):
             raise ValueError(f"on_long={on_long!r}; fix: 'window' or 'error'")
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size={batch_size}; fix: 1 or more")
+        if batch_size is not None and not (isinstance(batch_size, Integral) and batch_size > 0):
+            raise ValueError(f"batch_size={batch_size!r}; fix: a whole number from 1 on, or None")
+        return self._stream(texts, thresholds, on_long, batch_size, progress)
+
+    def _stream(
+        self,
+        texts: Iterable[str | Example],
+        thresholds: Mapping[str, float],
+        on_long: OnLong,
+        batch_size: int | None,
+        progress: bool,
+    ) -> Iterator[list[Span]]:
         self.counts = Counter()
         labelled = self._spans(self._label(texts, on_long, batch_size))
         if progress:
@@ -147,9 +170,10 @@ class Labeler:
         """Fit the temperature of the scores on labelled examples; returns the report on these.
 
         Scores then mean what they say: of spans scored about 0.8, about 80% are right. Which
-        spans are found does not change. `fit` does this on its dev set.
+        spans are found does not change. `fit` does this on its dev set. Raises ValueError where
+        there are no examples.
         """
-        examples = as_examples(examples)
+        examples = some_examples(examples)
         self.counts = Counter()
         source = bar(examples, desc="labelling", unit="text") if progress else examples
         parts = list(self._label(source, "window", None))
@@ -172,7 +196,7 @@ class Labeler:
                 raise ValueError(
                     f"threshold for {label!r}; fix: labels are {', '.join(self.labels)}"
                 )
-            if not 0 <= value <= 1:
+            if not (isinstance(value, Real) and 0 <= value <= 1):
                 raise ValueError(f"threshold {value!r} for {label!r}; fix: between 0 and 1")
         return {label: by_label.get(label, 0.0) for label in self.labels}
 
@@ -421,3 +445,14 @@ def as_examples(source: Any) -> Sequence[Example]:
             )
         return source
     return read(source)
+
+
+def some_examples(source: Any) -> Sequence[Example]:
+    """`as_examples`, to score predictions on: raises ValueError where there are none."""
+    examples = as_examples(source)
+    if not examples:
+        raise ValueError(
+            "no sentences to score on, so precision, recall and F1 would mean nothing; fix: give "
+            "labelled examples"
+        )
+    return examples

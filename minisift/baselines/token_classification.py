@@ -19,7 +19,7 @@ from minisift import attention, models
 from minisift.data import Example, Span
 from minisift.evaluation import Report, score
 from minisift.fitting import chance, evaluated, hold_out
-from minisift.labeler import as_examples
+from minisift.labeler import as_examples, some_examples
 from minisift.settings import make_settings
 from minisift.tags import decode, encode, mended
 from minisift.training import Training
@@ -160,7 +160,7 @@ class TokenClassifier:
 
     def evaluate(self, examples: Any) -> Report:
         """Span precision, recall and F1, as `Labeler.evaluate`."""
-        examples = as_examples(examples)
+        examples = some_examples(examples)
         return score(examples, self.predict(examples))
 
     def _spans(self, example: Example, likely: list[float], best: list[int]) -> list[Span]:

@@ -13,7 +13,7 @@ from minisift.demonstrations import without
 from minisift.engines import Prompt
 from minisift.evaluation import Report, score
 from minisift.grammar import Vocabulary
-from minisift.labeler import Labeler, as_examples
+from minisift.labeler import Labeler, some_examples
 
 _SPARE = 16
 """Tokens that an answer may have beside four for each of its text's."""
@@ -89,7 +89,7 @@ class Unconstrained:
 
     def evaluate(self, examples: Any) -> Report:
         """Span precision, recall and F1, as `Labeler.evaluate`."""
-        examples = as_examples(examples)
+        examples = some_examples(examples)
         return score(examples, self.predict(examples))
 
     def _prompt(self, example: Example) -> Prompt:

@@ -53,3 +53,15 @@ def exported(fitted, dev, folder):
     # F16, where only the order of additions differs: quantizing moves near ties
     report = fitted.export(folder / "notes.gguf", quantization="f16", verify_on=dev)
     return report, minisift.load(folder / "notes.gguf")
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Writes a file of text or bytes and returns its path."""
+
+    def write_file(content, name="data.conll"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write_file

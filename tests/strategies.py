@@ -26,6 +26,11 @@ texts = st.one_of(
 )
 
 
+def is_utf8(text: str) -> bool:
+    """Whether the text has no lone surrogates."""
+    return not any(0xD800 <= ord(char) < 0xE000 for char in text)
+
+
 @st.composite
 def examples(draw: st.DrawFn) -> Example:
     """An example whose words are those of `split_words`, some of them joined at random."""

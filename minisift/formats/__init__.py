@@ -97,7 +97,7 @@ def _format_of(source: Any) -> str:
             raise DataError(f"{source}: {what}")
     if head.lower().startswith(b"#format=webanno"):
         return "webanno"
-    if head.startswith((b'{"', b'[{"', b'[["', b"[\n", b"{\n", b"[\r\n", b"{\r\n")):
+    if head.startswith((b'{"', b'[{"', b'[["', b'["', b"[\n", b"{\n", b"[\r\n", b"{\r\n")):
         return "jsonl"
     if ending == ".txt" and path.with_suffix(".ann").is_file():
         return "brat"

@@ -107,12 +107,9 @@ def _lines(path: Path, whole: Record) -> Iterator[Record]:
         line = text[begin:end].rstrip("\r\n")
         if not line.strip():
             continue
-        moved = {
-            s: Span(s.start - begin, s.end - begin, s.label)
-            for s in whole.spans
-            if begin <= s.start < end
-        }
-        doubts = {moved[s]: doubt for s, doubt in whole.doubts.items() if s in moved}
+        spans = [(s, Span(s.start - begin, s.end - begin, s.label)) for s in whole.spans]
+        spans = [(span, moved) for span, moved in spans if 0 <= moved.start < end - begin]
+        doubts = {moved: whole.doubts[span] for span, moved in spans if span in whole.doubts}
         place = f"{path}:{1 + text.count(chr(10), 0, begin)}"
-        yield Record(place, line, tuple(moved.values()), doubts=doubts, counts=counts)
+        yield Record(place, line, tuple(moved for _, moved in spans), doubts=doubts, counts=counts)
         counts = {}

@@ -21,6 +21,7 @@ _COUNT = re.compile(r"(\d+)([-.]\d+)?")
 """A word's number in CoNLL-U; with the second part, a row for several words (1-2) or an empty node (1.1)."""
 _FEATURE = re.compile(r"(?:^|(?<=\|))([^=|]+)=([^|]*)")
 """One of a cell's features, such as ``name=B-PER``."""
+_CHUNKS = frozenset("NP VP PP ADVP ADJP SBAR PRT CONJP INTJ LST UCP".split())
 _SHARE = 0.9
 """Of the sentences, how many have to count their words for a column to be their count."""
 
@@ -124,8 +125,8 @@ class Table:
 
     def shown(self, column: Column) -> str:
         """What to call a column: its name, or its number."""
-        named = column.index < len(self.names) and self.names[column.index]
-        return repr(column.feature or named or column.index)
+        index = column.index % self.width
+        return repr(column.feature or (self.names[index] if index < len(self.names) else index))
 
 
 def records(table: Table, options: Options) -> Iterator[Record]:
@@ -190,7 +191,8 @@ def _left_out(lines: Sequence[Line], table: Table) -> Iterator[Record]:
 def _tags(table: Table, options: Options) -> Column:
     """The last column if it holds tags, or the only one that does.
 
-    Where several hold tags of the same labels, spans inside of spans, it is the first of these.
+    Where several hold tags of the same labels, spans inside of spans, it is the first of these; so
+    too if the last one says "O" throughout, but for chunks, which usually stand before names.
     """
     last = Column(-1)
     while not table.counted(last) and last.index > -table.width:
@@ -198,8 +200,9 @@ def _tags(table: Table, options: Options) -> Column:
     counted = table.counted(last)
     if is_tagged(counted):
         labels = _labels(counted)
-        same = [c for c in table.tagged if labels & _labels(table.counted(c))]
-        return same[0] if len(same) > 1 else last
+        others = [(c, _labels(table.counted(c))) for c in table.tagged]
+        same = [c for c, held in others if held & labels or (not labels and held - _CHUNKS)]
+        return same[0] if same else last
     bare = notation([list(counted.elements())], options.scheme).scheme == "io"
     if bare and not table.tagged:
         return last

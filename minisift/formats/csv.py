@@ -42,7 +42,9 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
     lists = {n for _, row in rows for n, cell in zip(names, row, strict=False) if _is_list(cell)}
     tags = [name for name, usual in zip(names, known, strict=True) if usual in _TAGS]
     is_words = options.tag_column is not None or (
-        any(name in WORDS for name in known) and bool(tags) and not lists & set(tags)
+        any(name in WORDS and name != "text" for name in known)
+        and bool(tags)
+        and not lists & set(tags)
     )
     if is_words and options.text_field is None:
         table = Table(path, _sentences(path, rows, known), names)

@@ -98,11 +98,12 @@ def _plain(value: Any, feature: Any) -> Any:
     if value is None:
         return None
     if isinstance(feature, Mapping):
-        return {key: _plain(value[key], inner) for key, inner in feature.items()}
+        held = {key: _plain(value[key], inner) for key, inner in feature.items()}
+        if not all(_inner(inner) for inner in feature.values()):
+            return held
+        # what a Sequence of objects is kept as
+        return [dict(zip(held, row, strict=True)) for row in zip(*held.values(), strict=True)]
     inner = _inner(feature)
-    if isinstance(inner, Mapping) and isinstance(value, Mapping):  # Sequence of an object
-        columns = {key: _plain(value[key], [held]) for key, held in inner.items()}
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     if inner is not None:
         return [_plain(member, inner) for member in value]
     names = getattr(feature, "names", None)

@@ -51,14 +51,9 @@ def record(
     """
     found = list(found)
     counted = dict(counts or {})
-    moved = found
-    if not _agree(text, found) and not text.isascii():
-        for unit, width in _UNITS.items():
-            changed = _in_characters(text, found, width)
-            if changed is not None and _agree(text, changed):
-                moved = changed
-                counted[f"spans with offsets in {unit}"] = len(found)
-                break
+    unit, moved = _agreeing(text, found)
+    if unit != "characters":
+        counted[f"spans with offsets in {unit}"] = len(found)
     spans = tuple(Span(f.start, f.end, f.label, score=f.score) for f in moved)
     doubts = {
         span: f.doubt or _differs(text, f)
@@ -72,6 +67,20 @@ _UNITS: dict[str, Callable[[str], int]] = {
     "UTF-16 units": lambda char: 1 + (char > "\uffff"),
     "UTF-8 bytes": lambda char: len(char.encode("utf-8", "surrogatepass")),
 }
+
+
+def _agreeing(text: str, found: Sequence[Found]) -> tuple[str, Sequence[Found]]:
+    """The unit of the offsets, and the spans with offsets in characters."""
+    units: dict[str, Sequence[Found]] = {"characters": found}
+    if not text.isascii():
+        for unit, width in _UNITS.items():
+            if (moved := _in_characters(text, found, width)) is not None:
+                units[unit] = moved
+    for is_exact in (True, False):
+        for unit, changed in units.items():
+            if all(agrees(text, each, is_exact) for each in changed):
+                return unit, changed
+    return "characters", found
 
 
 def _in_characters(
@@ -90,16 +99,16 @@ def _in_characters(
     return None if any(f.start < 0 or f.end < 0 for f in changed) else changed
 
 
-def _agree(text: str, found: Sequence[Found]) -> bool:
-    return all(agrees(text, f) for f in found)
-
-
-def agrees(text: str, found: Found) -> bool:
-    """Whether the file's copy of the words, if it has one, is what stands at the offsets."""
+def agrees(text: str, found: Found, is_exact: bool = False) -> bool:
+    """Whether the file's copy of the words, if it has one, stands at the offsets: in the same white
+    space if `is_exact`.
+    """
     if found.shown is None or found.doubt:
         return True
-    there = text[max(0, found.start) : max(0, found.end)]
-    return there == found.shown or _folded(there) == _folded(found.shown)
+    if not 0 <= found.start < found.end <= len(text):
+        return False
+    there = text[found.start : found.end]
+    return there == found.shown or (not is_exact and _folded(there) == _folded(found.shown))
 
 
 def _folded(text: str) -> str:

@@ -21,9 +21,12 @@ OPTIONS = ("tag_column", "word_column", "scheme", "names", "text_field", "split"
 
 def read(source: Any, options: Options) -> Iterator[Record]:
     """Rows of a data set: words and tags (`tag_column`, or the only one), or records as of JSON."""
-    data = _load(source, options) if isinstance(source, str | os.PathLike) else source
+    is_path = isinstance(source, str | os.PathLike)
+    data = _load(source, options) if is_path else source
     if isinstance(data, Mapping):
-        data = _split(data, options.split)
+        data = _split(
+            data, options.split or (next(iter(data)) if is_path and len(data) == 1 else None)
+        )
     features = getattr(data, "features", None)
     if features is None:
         raise DataError(

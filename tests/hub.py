@@ -233,13 +233,13 @@ _NAME = "([^/]+/[^/]+)"
 _ROUTES = [
     ("POST /api/repos/create", _Handler.create),
     ("POST /api/validate-yaml", _Handler.check_card),
-    (f"POST /api/models/{_NAME}/preupload/(.+)", _Handler.choose_ways),
+    (f"POST /api/(?:models|datasets)/{_NAME}/preupload/(.+)", _Handler.choose_ways),
     (f"POST /{_NAME}.git/info/lfs/objects/batch", _Handler.batch),
     ("PUT /large/(.+)", _Handler.receive),
-    (f"POST /api/models/{_NAME}/commit/(.+)", _Handler.commit),
-    (f"GET /api/models/{_NAME}", _Handler.info),
-    (f"GET /api/models/{_NAME}/revision/(.+)", _Handler.info),
-    (f"GET /api/models/{_NAME}/tree/([^/]+)", _Handler.tree),
-    (f"(HEAD|GET) /{_NAME}/resolve/([^/]+)/(.+)", _Handler.send),
+    (f"POST /api/(?:models|datasets)/{_NAME}/commit/(.+)", _Handler.commit),
+    (f"GET /api/(?:models|datasets)/{_NAME}", _Handler.info),
+    (f"GET /api/(?:models|datasets)/{_NAME}/revision/(.+)", _Handler.info),
+    (f"GET /api/(?:models|datasets)/{_NAME}/tree/([^/]+)", _Handler.tree),
+    (f"(HEAD|GET) /(?:datasets/)?{_NAME}/resolve/([^/]+)/(.+)", _Handler.send),
 ]
 """Requests, and what answers them."""

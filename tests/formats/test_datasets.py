@@ -1,6 +1,12 @@
 """Hugging Face's data sets: objects, saved folders, Parquet and Arrow files; words or texts."""
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
+from hub import serving
 
 from minisift import DataError, read, write
 
@@ -145,11 +151,44 @@ def test_numbers_with_names():
         assert ranges(read(data, names=names)[0]) == [(0, 3, "P")]
 
 
-def test_a_name_is_looked_up_only_if_asked_for(monkeypatch):
-    """A path that is not there never asks a hub."""
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("hub")) as server:
+        yield server
+
+
+READ = """
+import sys, minisift
+name, *split = sys.argv[1:]
+try:
+    print([e.text for e in minisift.read(name, format="huggingface", split=(split or [None])[0])])
+except minisift.DataError as error:
+    print(error)
+"""
+
+
+def test_a_data_set_of_a_hub(hub, tmp_path):
+    """In a process of its own: the address of the hub is read when datasets is imported."""
+    rows = [{"tokens": [word, "ran"], "ner_tags": ["B-P", "O"]} for word in ("Ann", "Bob")]
+    lines = [json.dumps(row).encode() + b"\n" for row in rows]
+    hub.put("me/both", {"train.jsonl": lines[0], "test.jsonl": lines[1]})
+    hub.put("me/one", {"train.jsonl": lines[0]})
+    environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path)}
+
+    def printed(*arguments):
+        command = [sys.executable, "-c", READ, *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert printed("me/both", "test") == "['Bob ran']\n"
+    assert printed("me/one") == "['Ann ran']\n"
+    assert "fix: choose a split" in printed("me/both")
+    missing = printed("me/none", "train")
+    assert missing.startswith("me/none: no data set there")
+    assert missing.count("\n") == 1
+
+
+def test_a_path_that_is_not_there_asks_no_hub():
     with pytest.raises(FileNotFoundError, match="format='huggingface'"):
         read("owner/name")
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(DataError, match=r"owner/name: no data set there .*; fix"):
-        read("owner/name", format="huggingface", split="train")

@@ -152,7 +152,7 @@ def align(
 
 
 class Examples(list[Example]):
-    """A list of examples that knows what reading left out (`counts`) and where (`notes`)."""
+    """A list of examples that knows what reading left out or changed (`counts`) and where (`notes`)."""
 
     def __init__(
         self, examples: Iterable[Example], counts: Counter[str], notes: Sequence[str]
@@ -160,6 +160,12 @@ class Examples(list[Example]):
         super().__init__(examples)
         self.counts = counts
         self.notes = list(notes)
+
+    def summary(self) -> str:
+        """The counts and the first of the notes in a line; empty if there is nothing to tell."""
+        counted = ", ".join(f"{count} {what}" for what, count in self.counts.items())
+        first = self.notes[0] if self.notes else ""
+        return f"{counted} (first: {first})" if counted else first
 
 
 def read(

@@ -436,7 +436,7 @@ class Labeler:
 
 
 def as_examples(source: Any) -> Sequence[Example]:
-    """Examples as they are, or read from a path or a Hugging Face `Dataset`."""
+    """Examples as they are, or read from a path or a Hugging Face `Dataset`, what is lost told."""
     if isinstance(source, Sequence) and not isinstance(source, str):
         if wrong := next((e for e in source if not isinstance(e, Example)), None):
             raise TypeError(
@@ -444,7 +444,11 @@ def as_examples(source: Any) -> Sequence[Example]:
                 "minisift.read or minisift.Example"
             )
         return source
-    return read(source)
+    examples = read(source)
+    if examples.counts:
+        is_path = isinstance(source, str | os.PathLike)
+        logger.warning("%s: %s", source if is_path else "the data set", examples.summary())
+    return examples
 
 
 def some_examples(source: Any) -> Sequence[Example]:

@@ -89,3 +89,15 @@ def test_whole_replaces_folders(tmp_path):
             (draft / name).touch()
     assert [p.name for p in (tmp_path / "folder").iterdir()] == ["b"]
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_what_reading_leaves_out_is_told_to_those_who_give_a_path(put, caplog):
+    from minisift.labeler import as_examples
+
+    path = put('{"text": "Ann", "label": [[0, 2, "P"]], "relations": [1]}\n', "d.jsonl")
+    with pytest.raises(DataError, match="word borders"):
+        as_examples(str(path))
+    path = put('{"text": "Ann", "label": [[0, 3, "P"]], "relations": [1]}\n', "d.jsonl")
+    (found,) = as_examples(str(path))
+    assert found.spans
+    assert f"{path}: 1 relations not read (first: {path}:1: relations not read)" in caplog.text

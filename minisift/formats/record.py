@@ -72,6 +72,7 @@ def collect(records: Iterable[Record], on_error: OnError, on_misaligned: OnMisal
     examples: list[Example] = []
     counts: Counter[str] = Counter()
     notes: list[str] = []
+    remarks: list[str] = []
 
     def tell(record: Record, counted: Mapping[str, int]) -> None:
         counts.update(counted)
@@ -80,7 +81,7 @@ def collect(records: Iterable[Record], on_error: OnError, on_misaligned: OnMisal
     for record in records:
         if record.note:
             counts.update(record.counts)
-            notes.append(f"{record.place}: {record.note}")
+            (notes if record.counts else remarks).append(f"{record.place}: {record.note}")
             continue
         if record.skipped:
             tell(record, {record.skipped: 1})
@@ -101,7 +102,7 @@ def collect(records: Iterable[Record], on_error: OnError, on_misaligned: OnMisal
             raise DataError(f"{record.place}: {problem}")
         counts["bad records skipped"] += 1
         notes.append(f"{record.place}: {problem}")
-    return Examples(examples, counts, notes)
+    return Examples(examples, counts, notes + remarks)
 
 
 def _settle(record: Record, on_misaligned: OnMisaligned) -> tuple[Record, Counter[str]]:

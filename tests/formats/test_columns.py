@@ -91,7 +91,7 @@ def test_several_columns_of_tags(put):
     nested = read(put(content))
     assert told(nested)[0] == ("Nora of Bonn", [(0, 12, "PER")])
     assert nested.counts == {"spans in column 2 not read": 2}
-    assert "the tags are those of column 1 of 3" in nested.notes[0]
+    assert "the tags are those of column 1 of 3" in nested.notes[-1]
     assert told(read(put(content), tag_column=2))[0] == ("Nora of Bonn", [(8, 12, "LOC")])
     # chunks and names, as in CoNLL-2003: other labels, so the last column it is
     assert told(read(put("Nora B-NP B-PER\nran B-VP O\n"))) == [("Nora ran", [(0, 4, "PER")])]

@@ -127,7 +127,7 @@ def test_what_is_not_read_is_told(put):
     found = read(path)
     assert ranges(found[0]) == BOB
     assert found.counts == {"relations not read": 1, "spans under 'predicted' not read": 1}
-    assert found.notes[0] == f"{path}: keys that are not read: id, relations, predicted"
+    assert found.notes[-1] == f"{path}: keys that are not read: id, relations, predicted"
     with pytest.raises(DataError, match=r":1: spans under 'spans' and 'ner'; fix: keep one"):
         read(put(json.dumps({"text": "Ann", "spans": [], "ner": [[0, 3, "P"]]}), "d.jsonl"))
 

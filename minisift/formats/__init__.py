@@ -82,6 +82,8 @@ def _format_of(source: Any) -> str:
     path = Path(source)
     if path.is_dir():
         return _format_of_folder(path)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{source}: a pipe or device, which can be read once; fix: name its format")
     if not path.is_file():
         raise FileNotFoundError(
             f"{source}: no such file; fix: give the path of a labelled file, or format='huggingface' "

@@ -1,5 +1,7 @@
 """What all formats share: policies, endings, options, real corpora."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,14 @@ def test_misaligned_policies(put):
         assert ranges(found[0]) == [(0, 5, "Y")]
         assert found.counts == {"overlapping spans dropped": 1}
         assert found.notes == [f"{path}:1: overlapping spans dropped"]
+
+
+def test_pipes_need_a_format(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match=r"a pipe or device.*; fix: name its format"):
+        read(tmp_path / "pipe")
+    threading.Thread(target=(tmp_path / "pipe").write_text, args=["Ann B-P\n"]).start()
+    assert ranges(read(tmp_path / "pipe", format="conll")[0]) == [(0, 3, "P")]
 
 
 def test_missing_and_unknown(tmp_path):

@@ -43,7 +43,8 @@ class _Region:
 
     @property
     def is_rich(self) -> bool:
-        return self.kind == "hypertextlabels" or "globalOffsets" in self.value
+        """Whether it is of hypertext, whose regions begin at a path to an element."""
+        return isinstance(self.value.get("start"), str)
 
     @property
     def shown(self) -> str | None:

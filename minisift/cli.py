@@ -348,11 +348,8 @@ def _read(given: argparse.Namespace, path: str) -> Any:
     if "tag_names" in options:
         options["names"] = options.pop("tag_names")
     examples = minisift.read(path, **options)
-    counted = ", ".join(f"{count} {what}" for what, count in examples.counts.items())
-    if counted:
-        print(f"{path}: {counted} (first: {examples.notes[0]})", file=sys.stderr)
-    elif examples.notes:
-        print(examples.notes[0], file=sys.stderr)
+    if told := examples.summary():
+        print(f"{path}: {told}", file=sys.stderr)
     return examples
 
 

@@ -16,7 +16,7 @@ from minisift.data import Example
 from minisift.demonstrations import choose
 from minisift.description import Description, checksum
 from minisift.engines import Engine
-from minisift.labeler import Labeler, as_examples
+from minisift.labeler import Labeler, as_examples, some_examples
 from minisift.models import Source
 from minisift.prompts import Renderer, Row, Template, Tokenizer, plain_template
 from minisift.storage import check_folder, versions
@@ -278,7 +278,7 @@ def _prepare(
 
     source = models.resolve(model)
     if dev_set is not None:
-        dev = as_examples(dev_set)
+        dev = some_examples(dev_set)
         _check_labels(task, dev)
     else:
         examples, dev = hold_out(examples, chosen.held_out, chosen.seed)

@@ -179,7 +179,10 @@ def _planned(
         one, two = (
             _rehearsed(config, settings, device, n, tokens, kept, checkpointing) for n in (1, 2)
         )
-        return one + (layers - 1) * (two - one) + (one_matrix if not unpacked else 0)
+        found = one + (layers - 1) * (two - one) + (one_matrix if not unpacked else 0)
+        return max(
+            0, found
+        )  # of rows of a few tokens less than the gradients that are counted apart
 
     # of packed weights one matrix at a time is unpacked
     largest = max(size for size, is_linear, _ in full.values() if is_linear)
@@ -228,7 +231,10 @@ def with_advice(plan: Plan, settings: Settings, retry: Callable[[Settings], Plan
     changes.append({"max_length": plan.longest // 2})
     told = []
     for change in changes:
-        total = retry(replace(settings, **change)).total
+        try:
+            total = retry(replace(settings, **change)).total
+        except ValueError:  # no sentence is so short
+            continue
         if total < plan.total:
             (name, value), *_ = change.items()
             told.append(f"{name}={value!r} makes it {total / 1e9:.2f} GB")

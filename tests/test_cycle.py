@@ -311,30 +311,6 @@ def test_export_checks_first_and_leaves_nothing(fitted, folder):
     assert not list(folder.glob("*x.gguf*"))
 
 
-def test_command_line(exported, folder, capsys):
-    from minisift.cli import main
-
-    gguf = str(folder / "notes.gguf")
-    assert main(["predict", gguf, "Mrs. Alvarez took 5 mg of warfarin.", "--json"]) == 0
-    record = json.loads(capsys.readouterr().out)
-    assert record["text"].startswith("Mrs.")
-    texts = folder / "texts.jsonl"
-    texts.write_text('{"text": "Tom is dizzy."}\n{"text": "No news."}\n')
-    assert (
-        main(["predict", gguf, "--input", str(texts), "--output", str(folder / "out.jsonl")]) == 0
-    )
-    assert len((folder / "out.jsonl").read_text().splitlines()) == 2
-    assert len(minisift.read(folder / "out.jsonl")) == 2
-    capsys.readouterr()
-    assert main(["evaluate", gguf, f"{SAMPLE}/dev.jsonl", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["sentences"] == 80
-    assert main(["evaluate", gguf, str(folder / "missing.jsonl")]) == 2
-    assert "no such file" in capsys.readouterr().err
-    (folder / "bad.jsonl").write_text("{}\n")
-    assert main(["predict", gguf, "--input", str(folder / "bad.jsonl"), "--output", "o"]) == 2
-    assert "bad.jsonl:1" in capsys.readouterr().err
-
-
 def test_gemma_prompted_and_exported(train, dev, folder):
     """The second architecture: in-context learning, merged without an adapter, F16."""
     labeler = minisift.prompt("gemma-3-270m", train, shots=3, instruction=None)

@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 
 import torch
 
+from minisift.fitting import hold_out
 from minisift.memory import with_advice
 from minisift.models import precision
 from minisift.settings import Settings
@@ -123,12 +124,58 @@ def test_advice_is_one_change_at_a_time(train):
 
     def retry(settings):
         tried.append(settings)
+        if settings.max_length == plan.longest // 2 and len(tried) > 4:
+            raise ValueError("no training sentence is so short")
         return dataclasses.replace(plan, weights=plan.weights - len(tried))
 
-    told = with_advice(plan, Settings(quantize=None), retry)
-    assert [line.split("=")[0] for line in told.advice[:-1]] == [
-        "gradient_checkpointing",
-        "quantize",
-        "shots",
-        "max_length",
-    ]
+    def advised():
+        told = with_advice(plan, Settings(quantize=None), retry)
+        return [line.split("=")[0] for line in told.advice[:-1]]
+
+    assert advised() == ["gradient_checkpointing", "quantize", "shots", "max_length"]
+    assert advised() == ["gradient_checkpointing", "quantize", "shots"]
+
+
+def test_a_plan_takes_and_refuses_what_fit_does(train, tmp_path):
+    labels = sorted({span.label for example in train for span in example.spans})
+    given = {
+        "dev_set": train[:5],
+        "names": {labels[0]: "some name"},
+        "descriptions": {labels[0]: "what it is"},
+        "instruction": True,
+        "output_dir": tmp_path / "new",
+        "resume": True,
+    }
+    plan = minisift.plan("smollm2-135m", train[:20], max_prompts=2, **given)
+    assert json.loads(json.dumps(plan.to_dict())) == {
+        **dataclasses.asdict(plan),
+        "dtype": str(plan.dtype).removeprefix("torch."),
+        "advice": list(plan.advice),
+        "total": plan.total,
+        "fits": plan.fits,
+    }
+    assert list(tmp_path.iterdir()) == []
+    for wrong in (
+        {"names": {"X": "y"}},
+        {"descriptions": {"X": "y"}},
+        {"dev_set": []},
+        {"dev_set": "missing.jsonl"},
+        {"resume": True, "output_dir": None},
+        {"output_dir": __file__},
+        {"shots": -1},
+    ):
+        for call in (minisift.plan, minisift.fit):
+            with pytest.raises((ValueError, OSError), match="fix: "):
+                call("smollm2-135m", train, **{**given, **wrong})
+    for wrong in ({"device": "tpu"}, {"memory": float("nan")}, {"memory": 0}):
+        with pytest.raises(ValueError, match="fix: "):
+            minisift.plan("smollm2-135m", train, **wrong)
+
+
+def test_a_plan_leaves_out_what_fit_holds_out(train, caplog):
+    given = {"device": "cuda", "memory": 8, "epochs": 1, "shots": 0, "seed": 4}
+    kept, _ = hold_out(train, 0.1, 4)
+    plan = minisift.plan("smollm2-135m", kept, held_out=0, **given)
+    caplog.clear()
+    assert minisift.plan("smollm2-135m", train, **given) == plan
+    assert "25 of 250 sentences are held out" in caplog.text

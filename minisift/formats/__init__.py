@@ -101,6 +101,8 @@ def _format_of(source: Any) -> str:
         return "webanno"
     if head.startswith((b'{"', b'[{"', b'[["', b'["', b"[\n", b"{\n", b"[\r\n", b"{\r\n")):
         return "jsonl"
+    if ending == ".tsv" and b'"[{""' in head:  # Label Studio's, a text a row
+        return "csv"
     if ending == ".txt" and path.with_suffix(".ann").is_file():
         return "brat"
     return "conll"

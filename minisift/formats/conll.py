@@ -48,9 +48,8 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
             blocks.append([])
         else:
             blocks[-1].append((number, line.rstrip("\r")))
-    sentences = _sentences(path, [block for block in blocks if block])
-    if not names and _has_header(sentences):
-        names = sentences[0].pop(0).cells
+    header, sentences = _sentences(path, [block for block in blocks if block])
+    names = names or header
     sentences = [sentence for sentence in sentences if sentence]
     table = Table(path, sentences, names)
     if sentences and not names and table.width == len(_CONLLU) and table.counts_words:
@@ -58,17 +57,25 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
     yield from records(table, options)
 
 
-def _sentences(path: Path, blocks: Sequence[Sequence[tuple[int, str]]]) -> list[list[Line]]:
-    """Numbered lines, split, without the comments at the heads of their blocks."""
+def _sentences(
+    path: Path, blocks: Sequence[Sequence[tuple[int, str]]]
+) -> tuple[list[str], list[list[Line]]]:
+    """The header, if there is one, and numbered lines, split, without comments."""
     cells = _cells([line for block in blocks for _, line in block])
     shape = _shape(cells)
     split = iter(cells)
+    told = [[(f"{path}:{number}", line, next(split)) for number, line in block] for block in blocks]
+    header: list[str] = []
+    first = (
+        next((at for at, (_, line, _) in enumerate(told[0]) if line[0] != "#"), 0) if told else 0
+    )
+    if _is_header(cells[first:]):
+        _, _, header = told[0].pop(first)
     sentences = []
-    for block in blocks:
-        told = [(f"{path}:{number}", line, next(split)) for number, line in block]
-        words = itertools.dropwhile(lambda each: shape.is_comment(each[2]), told)
-        sentences.append([shape.line(*each) for each in words])
-    return sentences
+    for block in told:
+        words = itertools.dropwhile(lambda each: shape.is_comment(each[2]), block)
+        sentences.append([shape.line(*each) for each in words if not shape.is_remark(*each)])
+    return header, sentences
 
 
 def _cells(lines: Sequence[str]) -> list[list[str]]:
@@ -98,6 +105,12 @@ class _Shape:
         if not cells[0].startswith("#"):
             return False
         return len(cells) != self.width or not (cells[-1] in self.tags or _is_tag(cells[-1]))
+
+    def is_remark(self, place: str, line: str, cells: Sequence[str]) -> bool:
+        """Whether it is a comment in the middle of a sentence: of words' lines it has but the first
+        column, and more in it than the sign.
+        """
+        return line.startswith("# ") and len(cells) == 1 < self.width
 
     def line(self, place: str, line: str, cells: list[str]) -> Line:
         by_spaces = "\t" not in line
@@ -135,16 +148,15 @@ def _is_tag(cell: str) -> bool:
     return is_tagged({cell: 1})
 
 
-def _has_header(sentences: Sequence[Sequence[Line]]) -> bool:
+def _is_header(cells: Sequence[Sequence[str]]) -> bool:
     """Whether the first line names columns: one of them the words', none as a tag is written."""
-    lines = [line for sentence in sentences for line in sentence]
-    if len(lines) < 2 or lines[0] is not sentences[0][0]:
+    if len(cells) < 2:
         return False
-    first, *others = (line.cells for line in lines)
+    first, *others = cells
     return (
         any(cell.casefold() in WORDS for cell in first)
         and not any(map(_is_tag, first))
-        and all(cells[-1] != first[-1] for cells in others)
+        and all(each[-1] != first[-1] for each in others)
     )
 
 

@@ -105,6 +105,9 @@ def _members(value: Any) -> list[Any] | None:
         if isinstance(held, list)
         and any(isinstance(objects.as_object(member), Mapping) for member in held)
     ]
+    inner = [held for held in value.values() if isinstance(held, Mapping)]
+    if not lists and len(inner) == 1:
+        return _members(inner[0])
     return lists[0] if len(lists) == 1 else None
 
 

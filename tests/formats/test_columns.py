@@ -45,6 +45,7 @@ def test_columns_by_number_and_name(put):
         ("# global.columns = ID FORM NER\n1\tNora\tB-PER\n2\tFeld\tI-PER\n", {}),
         ("TOKEN\tPOS\tNE\nNora\tN\tB-PER\nFeld\tN\tI-PER\n", {}),
         ("TOKEN\tNE-C\tNE-F\tMISC\nNora\tB-PER\tO\t_\nFeld\tI-PER\tO\tx\n", {"tag_column": "NE-C"}),
+        ("# a\nTOKEN\tPOS\tNE\n# id = 1\nNora\tN\tB-PER\n# line = 2\nFeld\tN\tI-PER\n", {}),  # HIPE
         ("B-PER\tNora\nI-PER\tFeld\n", {}),  # MIT's: the tag first
         ("O w Nora B-PER\nO w Feld I-PER\n", {"word_column": 2}),
         ("# a\tcomment\nNora B-PER\nFeld I-PER\n", {}),
@@ -250,6 +251,9 @@ def test_tables_of_texts(put):
         'id,text,label\n1,"Nora, so","[{""start"": 0, ""end"": 4, ""labels"": [""PER""]}]"\n2,so,\n'
     )
     assert told(read(put(rows, "t.csv"))) == [("Nora, so", [(0, 4, "PER")]), ("so", [])]
+    by_tabs = rows.replace("id,text,label", "id\ttext\tlabel").replace('1,"N', '1\t"N')
+    by_tabs = by_tabs.replace('so","[', 'so"\t"[').replace("2,so,", "2\tso\t")
+    assert told(read(put(by_tabs, "t.tsv"))) == told(read(put(rows, "t.csv")))
     printed = "tokens,ner_tags\n\"['Nora', 'so']\",\"['B-PER', 'O']\"\n"
     assert told(read(put(printed, "t.csv"))) == [("Nora so", [(0, 4, "PER")])]
     with pytest.raises(DataError, match=r"no column holds tags|no list of spans"):

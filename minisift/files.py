@@ -68,14 +68,21 @@ def decode(
     raw: bytes, path: str | os.PathLike[str], encoding: str = "utf-8", first_line: int = 1
 ) -> str:
     """The text of bytes that begin in line `first_line` of a file; see `read_text`."""
+    mark = next((name for bom, name in _MARKS if raw.startswith(bom)), None)
     try:
+        if not mark and 4 * raw.count(0) > len(raw) > 4 and "\n".encode(encoding) == b"\n":
+            raise DataError(
+                f"{path}:{first_line}: NUL bytes throughout, so not {encoding.upper()}; fix: say what it "
+                "is, as in encoding='utf-16-le' or 'utf-16-be' (--encoding)"
+            )
         return raw.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = first_line + raw.count(b"\n", 0, error.start)
-        mark = next((name for bom, name in _MARKS if raw.startswith(bom)), None)
+        # Windows has quotes and dashes where Latin-1 has controls
+        usual = "cp1252" if any(0x80 <= byte < 0xA0 for byte in raw) else "latin-1"
         raise DataError(
             f"{path}:{line}: not {encoding.upper()} ({error.reason}: byte "
-            f"0x{raw[error.start]:02x}); fix: say what it is, as in encoding={mark or 'latin-1'!r} "
+            f"0x{raw[error.start]:02x}); fix: say what it is, as in encoding={mark or usual!r} "
             "(--encoding on the command line), or convert the file to UTF-8"
         ) from None
     except LookupError:

@@ -42,13 +42,19 @@ _SPELLINGS = {
         "per-b": r"(?P<label>.+)-(?P<letter>[bimesluw])",
         "PER_B": r"(?P<label>.+)_(?P<letter>[BIMESLUW])",
         "per_b": r"(?P<label>.+)_(?P<letter>[bimesluw])",
+        "B": r"(?P<letter>[BIMESLUW])(?P<label>)",
+        "b": r"(?P<letter>[bimesluw])(?P<label>)",
     }.items()
 }
+UNNAMED = "entity"
+"""The label of spans whose tags are letters alone."""
 _BARE = "PER"
 _OUTSIDE = ("O", "o")
 _NOTHING = ("_", "-", "*")
 """What stands outside of spans where no word is "O"."""
-_SEVERAL = re.compile(r"[|,;/+&#]")
+_SEVERAL = re.compile(r"[|,;/+&# ]")
+_PAIRED = re.compile(r"(?P<first>[BIbi])(?P<rest>\W?.{2,})|(?P<before>.{2,}\W?)(?P<last>[BIbi])")
+"""A label that may be a tag in a spelling that is not known: "B:PER", "BPER"."""
 
 
 class TagError(ValueError):
@@ -81,6 +87,8 @@ class Notation:
     spelled: str = "B-PER"
     """How it would write "B-PER"; a bare "PER" where tags have no letter."""
     outside: tuple[str, ...] = ("O",)
+    refused: frozenset[str] = frozenset()
+    """What stands among bare labels but is none."""
 
     def decode(self, tags: Sequence[str]) -> list[WordSpan]:
         """Spans of a sentence's tags as the file has them. Raises TagError with the word's index."""
@@ -91,6 +99,11 @@ class Notation:
             at = min(error.index, len(tags) - 1)
             written = "" if tags[at] == plain[at] else f"{tags[at]!r}: "
             raise TagError(error.index, f"{written}{error}") from None
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether tags say more than where spans begin and end."""
+        return self.spelled not in ("B", "b")
 
     def odd(self, tags: Iterable[str]) -> int:
         """How many tags are spelled as of a label, but of the label "O": "I-O", "B-O"."""
@@ -108,23 +121,26 @@ class Notation:
                 f"{tag!r} holds {len(labels)} labels, {' and '.join(labels)}, but spans are flat, a "
                 "word has one label; fix: keep one of them",
             )
-        if self.spelled == _BARE:
+        if self.spelled == _BARE and tag not in self.refused:
             return f"I-{tag}"
         match = self._match(tag)
         if not match:
+            how = f"{self.outside[0]!r} or {self.spelled!r}"
             raise TagError(
                 index,
-                f"{tag!r} is not a tag such as {self.outside[0]!r} or {self.spelled!r}; fix: correct "
-                "it, or give tag_column, or scheme='io' for labels without letters",
+                f"{tag!r} is not a tag such as {how}; fix: correct it, or give tag_column, or "
+                "scheme='io' for labels without letters",
             )
-        return "O" if match["label"] in _OUTSIDE else f"{match['letter'].upper()}-{match['label']}"
+        if match["label"] in _OUTSIDE:
+            return "O"
+        return f"{match['letter'].upper()}-{match['label'] or UNNAMED}"
 
     def _labels(self, tag: str) -> list[str]:
         """The labels of a tag; more than one if it is several tags in one."""
         parts = _SEVERAL.split(tag)
         if self.spelled == _BARE:
-            return parts if "|" in tag else [tag]
-        matches = [self._match(part) for part in parts]
+            return tag.split("|")
+        matches = [self._match(part) for part in parts if part not in self.outside]
         return [match["label"] for match in matches if match] if all(matches) else [tag]
 
     def _match(self, tag: str) -> re.Match[str] | None:
@@ -147,7 +163,9 @@ def notation(sentences: Sequence[Sequence[str]], scheme: str | None = None) -> N
     # a column of words may hold the word "O" too, but few, and far more others
     is_io = outside[0] in _OUTSIDE and 4 * counted[outside[0]] >= len(counted)
     bare = 2 * fits[spelled] < labelled and (scheme == "io" or is_io)
-    if scheme == "io" or (scheme is None and bare):
+    if scheme is None and bare:
+        return Notation("io", _BARE, outside, _no_labels(counted))
+    if scheme == "io":
         return Notation("io", _BARE if bare else spelled, outside)
     if scheme:
         return Notation(scheme, spelled, outside)
@@ -161,18 +179,41 @@ def notation(sentences: Sequence[Sequence[str]], scheme: str | None = None) -> N
     return Notation(recognise(plain), spelled, outside)
 
 
+def _no_labels(counted: Mapping[str, int]) -> frozenset[str]:
+    """Among bare labels what looks like tags of another spelling, or like a slip for "O"."""
+    tags = {tag for tag in counted if re.match("[BIES]-.", tag)} | ({"0"} & counted.keys())
+    pairs: dict[tuple[str | None, ...], set[str]] = {}
+    for tag in counted:
+        if match := _PAIRED.fullmatch(tag):
+            pairs.setdefault((match["rest"], match["before"]), set()).add(tag)
+    return frozenset(tags.union(*(alike for alike in pairs.values() if len(alike) > 1)))
+
+
 def fit(spelled: str, counted: Mapping[str, int]) -> int:
     """How many of the counted tags are written so, those outside of spans left out."""
     pattern = _SPELLINGS[spelled]
+    if spelled in ("B", "b") and not _are_letters(spelled, counted):
+        return 0
     return sum(
         number for tag, number in counted.items() if tag not in _OUTSIDE and pattern.fullmatch(tag)
     )
 
 
+def _are_letters(spelled: str, counted: Mapping[str, int]) -> bool:
+    """Whether all tags are letters alone: "O", "B" or "I", and maybe those of last and only words."""
+    begins = {"B": "BI", "b": "bi"}[spelled]
+    return (
+        any(mark in counted for mark in _OUTSIDE)
+        and any(letter in counted for letter in begins)
+        and all(tag in _OUTSIDE or _SPELLINGS[spelled].fullmatch(tag) for tag in counted)
+    )
+
+
 def is_tagged(counted: Mapping[str, int]) -> bool:
     """Whether a column's cells are tags: half of them at least are "O" or written as tags are."""
-    outside = sum(counted.get(mark, 0) for mark in _OUTSIDE)
     most = max(fit(spelled, counted) for spelled in _SPELLINGS)
+    marks = (*_OUTSIDE, *_NOTHING) if most else _OUTSIDE
+    outside = sum(counted.get(mark, 0) for mark in marks)
     return 2 * (outside + most) >= sum(counted.values()) > 0
 
 

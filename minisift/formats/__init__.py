@@ -101,17 +101,23 @@ def _format_of(source: Any) -> str:
         return "webanno"
     if head.startswith((b'{"', b'[{"', b'[["', b'["', b"[\n", b"{\n", b"[\r\n", b"{\r\n")):
         return "jsonl"
-    if ending == ".tsv" and b'"[{""' in head:  # Label Studio's, a text a row
+    if _is_table(head):
         return "csv"
     if ending == ".txt" and path.with_suffix(".ann").is_file():
         return "brat"
     return "conll"
 
 
+def _is_table(head: bytes) -> bool:
+    """Whether tabs part a header that names sentences, or texts whose spans are quoted JSON."""
+    names = head.split(b"\n")[0].decode("latin-1").casefold().strip().split("\t")
+    return len(names) > 1 and ("sentence #" in names or "sentence_id" in names or b'"[{""' in head)
+
+
 def _format_of_folder(path: Path) -> str:
     if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
         return "huggingface"
-    if any(path.glob("*.ann")) or any(path.glob("*/*.ann")):
+    if next(path.rglob("*.ann"), None):
         return "brat"
     raise DataError(
         f"{path}: a folder, but neither of brat's pairs (.txt, .ann) nor of a Hugging Face Dataset; "

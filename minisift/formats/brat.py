@@ -89,7 +89,7 @@ def _span(line: str, content: str) -> Found:
             f"{line[:60]!r} is no annotation of brat's; fix: as in 'T1<tab>PER 0 9<tab>Nora Feld'"
         )
     offsets = [int(offset) for offset in re.findall(r"\d+", told[2])]
-    found = Found(offsets[0], offsets[-1], told[1], parts[2] if len(parts) > 2 else None)
+    found = Found(min(offsets), max(offsets), told[1], parts[2] if len(parts) > 2 else None)
     # fragments may be but the lines that a span goes through
     if len(offsets) == 2 or (found.shown is not None and agrees(content, found)):
         return found

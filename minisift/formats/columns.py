@@ -13,17 +13,23 @@ from typing import NamedTuple
 from minisift.data import Example
 from minisift.exceptions import DataError
 from minisift.formats.record import Options, Record
-from minisift.tags import Notation, TagError, is_tagged, notation
+from minisift.tags import UNNAMED, Notation, TagError, is_tagged, notation
 
 WORDS = ("form", "token", "tokens", "word", "words", "text")
 """Names of the words' column."""
+TAGS = ("tag", "tags", "ner", "ner_tag", "ner_tags", "label", "labels", "entity", "iob", "bio")
+"""Names of the tags' column."""
 _COUNT = re.compile(r"(\d+)([-.]\d+)?")
 """A word's number in CoNLL-U; with the second part, a row for several words (1-2) or an empty node (1.1)."""
+_ID = re.compile(r"[A-Za-z]{0,2}[-.]?\d+(?:[-.:]\d+)*")
+"""A number, or an id such as t1 or 1-2."""
 _FEATURE = re.compile(r"(?:^|(?<=\|))([^=|]+)=([^|]*)")
 """One of a cell's features, such as ``name=B-PER``."""
-_CHUNKS = frozenset("NP VP PP ADVP ADJP SBAR PRT CONJP INTJ LST UCP".split())
+_CHUNKS = frozenset("NP VP PP ADVP ADJP SBAR PRT CONJP INTJ LST UCP NC VC PC CLS".split())
+"""Labels of chunks, which stand beside names but are no part of them."""
+_ENDS = re.compile(r"[\r\n\t]")
 _SHARE = 0.9
-"""Of the sentences, how many have to count their words for a column to be their count."""
+"""Of the cells of a column, or the sentences, from how many on they speak for all."""
 
 
 class Line(NamedTuple):
@@ -81,11 +87,19 @@ class Table:
 
     @cached_property
     def counts_words(self) -> bool:
-        """Whether the first column counts the words of each sentence, from 0 or from 1."""
-        if self.width < 3:
+        """Whether the first column holds numbers throughout, as those of CoNLL-U's rows."""
+        cells = self.counted(Column(0))
+        numbers = sum(n for cell, n in cells.items() if _COUNT.fullmatch(cell))
+        return self.width > 2 and any(map(str.isdigit, cells)) and numbers >= _SHARE * cells.total()
+
+    def is_of_words(self, column: Column) -> bool:
+        """Whether a column may be the words: no numbers or ids throughout, nor one cell a sentence."""
+        cells = self.counted(column)
+        ids = sum(n for cell, n in cells.items() if _ID.fullmatch(cell))
+        if ids >= _SHARE * cells.total():
             return False
-        counting = [_counts([line.cells[0] for line in s]) for s in self.sentences if len(s) > 1]
-        return bool(counting) and sum(counting) >= _SHARE * len(counting)
+        several = [{column.of(line) for line in s} for s in self.sentences if len(s) > 1]
+        return not several or sum(len(each) > 1 for each in several) > (1 - _SHARE) * len(several)
 
     @cached_property
     def tagged(self) -> list[Column]:
@@ -123,6 +137,10 @@ class Table:
             "fix: give its number, or begin the file with '# global.columns = FORM TAG'"
         )
 
+    def labels(self, column: Column) -> set[str]:
+        """The labels of a column of tags."""
+        return {tag[2:] for tag in self.counted(column) if tag[1:2] in ("-", "_")}
+
     def shown(self, column: Column) -> str:
         """What to call a column: its name, or its number."""
         index = column.index % self.width
@@ -154,7 +172,9 @@ def records(table: Table, options: Options) -> Iterator[Record]:
     good = [s for s, lines in zip(tags, table.sentences, strict=True) if _is_whole(lines, s)]
     written = notation(good, options.scheme)
     if options.tag_column is None:
-        yield from _what_else(table, tag)
+        yield from _what_else(table, word, tag)
+    if not written.has_labels:
+        yield Record(str(table.path), note=f"tags are letters alone; their label is {UNNAMED!r}")
     for lines, sentence in zip(table.sentences, tags, strict=True):
         if lines:
             yield _record(lines, word, tag, sentence, written)
@@ -163,21 +183,6 @@ def records(table: Table, options: Options) -> Iterator[Record]:
 def _is_word(line: Line) -> bool:
     count = _COUNT.fullmatch(line.cells[0])
     return not (count and count[2])
-
-
-def _counts(cells: Sequence[str]) -> bool:
-    """Whether the cells are 0, 1, 2, ... or 1, 2, 3, ..., with CoNLL-U's further rows."""
-    last = -1
-    for cell in cells:
-        count = _COUNT.fullmatch(cell)
-        if not count:
-            return False
-        if not count[2]:
-            number = int(count[1])
-            if number != last + 1 and not (last == -1 and number == 1):
-                return False
-            last = number
-    return True
 
 
 def _left_out(lines: Sequence[Line], table: Table) -> Iterator[Record]:
@@ -199,9 +204,9 @@ def _tags(table: Table, options: Options) -> Column:
         last = Column(last.index - 1)
     counted = table.counted(last)
     if is_tagged(counted):
-        labels = _labels(counted)
-        others = [(c, _labels(table.counted(c))) for c in table.tagged]
-        same = [c for c, held in others if held & labels or (not labels and held - _CHUNKS)]
+        labels = table.labels(last) - _CHUNKS
+        others = [(c, table.labels(c) - _CHUNKS) for c in table.tagged]
+        same = [c for c, held in others if held & labels or (not labels and held)]
         return same[0] if same else last
     bare = notation([list(counted.elements())], options.scheme).scheme == "io"
     if bare and not table.tagged:
@@ -216,6 +221,12 @@ def _tags(table: Table, options: Options) -> Column:
             f"name one, as in tag_column={table.shown(found[0])}"
         )
     cells = ", ".join(repr(cell) for cell, _ in counted.most_common(3))
+    if any(
+        "(" in cell and "*" in cell
+        for column in range(table.width)
+        for cell in table.counted(Column(column))
+    ):
+        cells += "; brackets as in CoNLL-2012 are to be converted to B- and I-"
     raise DataError(
         f"{table.path}: no column holds tags such as 'O' or 'B-PER' (lines of {table.width} "
         f"column(s), the last holds {cells}); fix: give tag_column, scheme='io' for labels without "
@@ -223,29 +234,27 @@ def _tags(table: Table, options: Options) -> Column:
     )
 
 
-def _labels(counted: Counter[str]) -> set[str]:
-    return {tag[2:] for tag in counted if tag[1:2] in ("-", "_")}
-
-
 def _words(table: Table, tag: Column) -> Column:
-    """The column with a usual name, or the first that is neither a count nor the tags."""
+    """The column with a usual name, or the first that holds neither counts and ids nor the tags."""
     for index, name in enumerate(table.names):
         if name.casefold() in WORDS:
             return Column(index)
-    taken = {int(table.counts_words) - 1, tag.index, tag.index + table.width}
-    return next((Column(i) for i in range(table.width) if i not in taken), Column(0))
+    left = [Column(i) for i in range(table.width) if i != tag.index % table.width]
+    return next((column for column in left if table.is_of_words(column)), (left or [Column(0)])[0])
 
 
-def _what_else(table: Table, tag: Column) -> Iterator[Record]:
-    """Which column is read, if not the last, and how many spans of its labels others hold."""
+def _what_else(table: Table, word: Column, tag: Column) -> Iterator[Record]:
+    """Which columns are read, if not the first and the last, and what spans others hold."""
+    place = str(table.path)
     index = tag.index % table.width
-    if index == table.width - 1 and not tag.feature:
-        return
-    note = f"the tags are those of column {table.shown(tag)} of {table.width}"
-    yield Record(str(table.path), note=note)
-    labels = _labels(table.counted(tag))
+    if index != table.width - 1 or tag.feature:
+        note = f"the tags are those of column {table.shown(tag)} of {table.width}"
+        yield Record(place, note=note)
+    if word.index % table.width:
+        note = f"the words are those of column {table.shown(word)} of {table.width}"
+        yield Record(place, note=note)
     for column in table.tagged:
-        if column.index == index or not labels & _labels(table.counted(column)):
+        if column.index == index or not table.labels(column) - _CHUNKS:
             continue
         tags = [[column.of(line) for line in s if column.of(line)] for s in table.sentences]
         written = notation(tags)
@@ -256,7 +265,7 @@ def _what_else(table: Table, tag: Column) -> Iterator[Record]:
             except TagError:
                 continue
         what = f"spans in column {table.shown(column)} not read"
-        yield Record(str(table.path), counts={what: spans}, note=f"{spans} {what}")
+        yield Record(place, counts={what: spans}, note=f"{spans} {what}")
 
 
 def _is_whole(lines: Sequence[Line], tags: Sequence[str]) -> bool:
@@ -280,6 +289,10 @@ def _record(
             )
         if not problem and not word.of(line):
             problem = "the word is blank (empty, or white space); fix: drop the line"
+        if not problem and (ends := _ENDS.search(word.of(line) + told)):
+            problem = (
+                f"word or tag hold {ends[0]!r}; fix: end lines alike, and quote what is quoted"
+            )
         if problem:
             return Record(line.place, problem=problem)
     if _is_untagged(tags) and "_" not in written.outside:

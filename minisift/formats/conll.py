@@ -14,7 +14,7 @@ from pathlib import Path
 from minisift.data import Example
 from minisift.exceptions import DataError
 from minisift.files import read_text
-from minisift.formats.columns import WORDS, Line, Table, records
+from minisift.formats.columns import TAGS, WORDS, Line, Table, records
 from minisift.formats.record import Options, Record
 from minisift.tags import encode, is_tagged
 
@@ -25,8 +25,6 @@ _CONLLU = "ID FORM LEMMA UPOS XPOS FEATS HEAD DEPREL DEPS MISC".split()
 _STUDIO = ["-X-", "_"]
 """The two columns between word and tag in Label Studio's export, whose labels may hold blanks."""
 _SPACES = re.compile(" +")  # not str.split(): words may hold no-break spaces
-_ALIKE = 0.9
-"""Share of lines with as many columns, from which on other lines are slips."""
 
 
 def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
@@ -40,15 +38,17 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
     path = Path(source)
     names: list[str] = []
     blocks: list[list[tuple[int, str]]] = [[]]
+    text = read_text(path, options.encoding)
     # not splitlines(): a word may hold U+2028 and its like
-    for number, line in enumerate(read_text(path, options.encoding).split("\n"), 1):
+    for number, line in enumerate(text.split("\n" if "\n" in text else "\r"), 1):
         if found := _NAMES.match(line):
             names = found[1].split()
         elif not line.strip().strip("\ufeff") or line.startswith("-DOCSTART-"):
             blocks.append([])
         else:
             blocks[-1].append((number, line.rstrip("\r")))
-    header, sentences = _sentences(path, [block for block in blocks if block])
+    is_strict = options.tag_column is None
+    header, sentences = _sentences(path, [block for block in blocks if block], is_strict)
     names = names or header
     sentences = [sentence for sentence in sentences if sentence]
     table = Table(path, sentences, names)
@@ -58,23 +58,31 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
 
 
 def _sentences(
-    path: Path, blocks: Sequence[Sequence[tuple[int, str]]]
+    path: Path, blocks: Sequence[Sequence[tuple[int, str]]], is_strict: bool
 ) -> tuple[list[str], list[list[Line]]]:
-    """The header, if there is one, and numbered lines, split, without comments."""
+    """The header, if there is one, and numbered lines, split, without comments.
+
+    is_strict: whether lines may have no more columns than the others.
+    """
     cells = _cells([line for block in blocks for _, line in block])
-    shape = _shape(cells)
+    shape = _shape(cells, is_strict)
     split = iter(cells)
     told = [[(f"{path}:{number}", line, next(split)) for number, line in block] for block in blocks]
     header: list[str] = []
-    first = (
-        next((at for at, (_, line, _) in enumerate(told[0]) if line[0] != "#"), 0) if told else 0
-    )
-    if _is_header(cells[first:]):
-        _, _, header = told[0].pop(first)
+    sure = [(block, each) for block in told for each in block if not each[1].startswith("#")]
+    if _is_header([columns for _, (_, _, columns) in sure]):
+        block, first = sure[0]
+        block.remove(first)
+        header = first[2]
+    # lines such as "#doc 7" are no words if they stand over most of the sentences
+    heads = sum(bool(block) and shape.is_short(block[0][2]) for block in told)
+    is_head = 2 * heads > len(told)
     sentences = []
     for block in told:
-        words = itertools.dropwhile(lambda each: shape.is_comment(each[2]), block)
-        sentences.append([shape.line(*each) for each in words if not shape.is_remark(*each)])
+        if is_head and block and shape.is_short(block[0][2]):
+            del block[0]
+        words = itertools.dropwhile(lambda each: shape.is_comment(*each[1:]), block)
+        sentences.append([shape.line(*each) for each in words if not shape.is_remark(*each[1:])])
     return header, sentences
 
 
@@ -96,21 +104,27 @@ class _Shape:
 
     width: int
     """Columns of most lines."""
-    is_regular: bool
-    """Whether nearly all lines have as many."""
+    is_strict: bool
+    is_usual: bool
+    """Whether longer lines are few, and so words or labels with blanks rather than other columns."""
     tags: frozenset[str]
     """What stands in the last column of lines that are surely words."""
 
-    def is_comment(self, cells: Sequence[str]) -> bool:
-        if not cells[0].startswith("#"):
-            return False
-        return len(cells) != self.width or not (cells[-1] in self.tags or _is_tag(cells[-1]))
+    def is_short(self, cells: Sequence[str]) -> bool:
+        return cells[0].startswith("#") and len(cells) == 1 < self.width
 
-    def is_remark(self, place: str, line: str, cells: Sequence[str]) -> bool:
-        """Whether it is a comment in the middle of a sentence: of words' lines it has but the first
-        column, and more in it than the sign.
-        """
-        return line.startswith("# ") and len(cells) == 1 < self.width
+    def is_comment(self, line: str, cells: Sequence[str]) -> bool:
+        """Whether a line at the head of a sentence begins with a sign and is not made like words'."""
+        if not line.startswith("#"):
+            return False
+        if len(cells) == self.width and (cells[-1] in self.tags or _is_tag(cells[-1])):
+            return False
+        is_word = line[1:2].strip(" \t#!:") and (len(cells) == self.width or not cells[-1])
+        return not is_word and not (self.is_short(cells) and re.match(r"#\w", line))
+
+    def is_remark(self, line: str, cells: Sequence[str]) -> bool:
+        """Whether it is a comment in the middle of a sentence: the sign, a blank, and no column more."""
+        return line.startswith("# ") and self.is_short(cells)
 
     def line(self, place: str, line: str, cells: list[str]) -> Line:
         by_spaces = "\t" not in line
@@ -118,9 +132,10 @@ class _Shape:
             cells = ["", *cells]  # a blank word
         while len(cells) > self.width and not cells[-1]:
             cells = cells[:-1]
-        if len(cells) <= self.width or not self.is_regular:
+        if len(cells) <= self.width or not self.is_strict:
             return Line(place, cells)
         last = self.width - 1
+        by_spaces = by_spaces and self.is_usual
         if by_spaces and _is_tag(cells[last]) and not _is_tag(cells[-1]):
             return Line(place, [*cells[:last], " ".join(cells[last:])])  # a label with blanks
         if by_spaces and last == 1 and _is_tag(cells[-1]):
@@ -128,19 +143,20 @@ class _Shape:
         return Line(
             place,
             cells,
-            f"{len(cells)} columns where the file has {self.width}; fix: join or drop what is too many",
+            f"{len(cells)} columns where the file has {self.width}; fix: join or drop what is too "
+            "many, or give tag_column",
         )
 
 
-def _shape(cells: Sequence[Sequence[str]]) -> _Shape:
+def _shape(cells: Sequence[Sequence[str]], is_strict: bool) -> _Shape:
     """The shape that most of the lines have."""
     sure = [each for each in cells if not each[0].startswith("#")] or cells
     # lines that end in a tag tell better than those that end in the second half of a label
     telling = [each for each in sure if _is_tag(each[-1])] or sure
-    widths = Counter(map(len, telling)).most_common(1)
-    width, times = widths[0] if widths else (0, 0)
+    width = max(Counter(map(len, telling)).items(), key=lambda row: row[1], default=(0, 0))[0]
+    longer = sum(len(each) > width for each in telling)
     tags = frozenset(each[-1] for each in sure if len(each) == width)
-    return _Shape(width, times >= _ALIKE * len(telling), tags)
+    return _Shape(width, is_strict, 3 * longer < len(telling), tags)
 
 
 @cache
@@ -154,7 +170,7 @@ def _is_header(cells: Sequence[Sequence[str]]) -> bool:
         return False
     first, *others = cells
     return (
-        any(cell.casefold() in WORDS for cell in first)
+        (any(cell.casefold() in WORDS for cell in first) or first[-1].casefold() in TAGS)
         and not any(map(_is_tag, first))
         and all(each[-1] != first[-1] for each in others)
     )

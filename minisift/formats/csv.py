@@ -7,6 +7,8 @@ import csv
 import io
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +17,19 @@ from typing import Any
 from minisift.exceptions import DataError
 from minisift.files import read_text
 from minisift.formats import jsonl
-from minisift.formats.columns import WORDS, Line, Table, records
+from minisift.formats.columns import TAGS, WORDS, Line, Table, records
 from minisift.formats.record import Options, Record
+from minisift.formats.tokens import tag_names
+from minisift.tags import is_tagged
 
 OPTIONS = ("word_column", "tag_column", "scheme", "names", "text_field", "encoding")
 
-_TAGS = ("tag", "tags", "ner", "ner_tag", "ner_tags", "label", "labels", "entity", "iob", "bio")
-_SENTENCES = ("sentence #", "sentence", "sentence_id", "sentence_idx", "sent_id", "sentence id")
+SENTENCES = ("sentence #", "sentence", "sentence_id", "sentence_idx", "sent_id", "sentence id")
+"""Names of columns that tell where a sentence begins."""
+_DOCUMENTS = ("document", "document #", "document_id", "doc", "doc_id", "article_id", "file")
+_NUMPY = re.compile(r"\[\s*((?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|-?\d+)(?:\s+|(?=\])))*\]")
+"""A list as numpy prints it, without commas."""
+_PRINTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|-?\d+")
 _LARGEST = 1 << 27
 """Characters that a cell may have."""
 
@@ -38,19 +46,21 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
         return
     header, *rows = rows
     names = [name.strip() for name in header[1]]
+    if isinstance(options.tag_column, int) and is_tagged(Counter(names[options.tag_column :][:1])):
+        rows, names = [header, *rows], [""] * len(names)  # no header
     known = [name.casefold() for name in names]
     lists = {n for _, row in rows for n, cell in zip(names, row, strict=False) if _is_list(cell)}
-    tags = [name for name, usual in zip(names, known, strict=True) if usual in _TAGS]
+    tags = [name for name, usual in zip(names, known, strict=True) if usual in TAGS]
     is_words = options.tag_column is not None or (
         any(name in WORDS and name != "text" for name in known)
         and bool(tags)
         and not lists & set(tags)
     )
     if is_words and options.text_field is None:
-        table = Table(path, _sentences(path, rows, known), names)
-        if options.tag_column is None:
-            options = replace(options, tag_column=tags[-1])
-        yield from records(table, options)
+        options = replace(
+            options, tag_column=tags[-1] if options.tag_column is None else options.tag_column
+        )
+        yield from records(_table(path, names, rows, options), options)
         return
     entries = [(f"{path}:{number}", _record(names, row, lists)) for number, row in rows if any(row)]
     yield from jsonl.records(entries, options, path)
@@ -76,31 +86,48 @@ def _rows(path: Path, text: str) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _sentences(
-    path: Path, rows: Sequence[tuple[int, list[str]]], known: Sequence[str]
-) -> list[list[Line]]:
-    column = next((known.index(name) for name in _SENTENCES if name in known), None)
+def _table(
+    path: Path, names: list[str], rows: Sequence[tuple[int, list[str]]], options: Options
+) -> Table:
+    """Rows of words as sentences, numbered tags by their names."""
+    known = [name.casefold() for name in names]
+    telling = [at for at, name in enumerate(known) if name in (*SENTENCES, *_DOCUMENTS)]
     sentences: list[list[Line]] = [[]]
-    current = ""
+    current = [""] * len(telling)
     for number, row in rows:
-        if not any(cell.strip() for cell in row):
+        cells = [cell.strip() for cell in row]
+        if not any(cells):
             sentences.append([])
             continue
-        said = row[column].strip() if column is not None and column < len(row) else ""
-        if said and said != current:
+        # Kaggle's tables say it in the sentence's first row alone
+        said = [
+            cells[at] if at < len(cells) and cells[at] else before
+            for at, before in zip(telling, current, strict=True)
+        ]
+        if said != current:
             sentences.append([])
             current = said
         problem = ""
         if len(row) != len(known):
             problem = f"{len(row)} cells under {len(known)} names; fix: quote or complete the row"
-        sentences[-1].append(Line(f"{path}:{number}", [cell.strip() for cell in row], problem))
+        sentences[-1].append(Line(f"{path}:{number}", cells, problem))
     sentences = [sentence for sentence in sentences if sentence]
-    if column is None and len(sentences) == 1 and len(sentences[0]) > 1:
+    if not set(known) & set(SENTENCES) and len(sentences) == 1 and len(sentences[0]) > 1:
         raise DataError(
             f"{path}: no column tells where sentences begin (columns: {', '.join(known)}); fix: name "
-            f"it {_SENTENCES[2]!r}, or leave an empty row between sentences"
+            f"it {SENTENCES[2]!r}, or leave an empty row between sentences"
         )
-    return sentences
+    table = Table(path, sentences, names)
+    if options.names is not None and options.tag_column is not None:
+        column = table.column(options.tag_column)
+        numbers = {
+            str(n): name for n, name in tag_names(options.names, table.shown(column)).items()
+        }
+        for line in (line for sentence in sentences for line in sentence if not line.problem):
+            line.cells[column.index] = numbers.get(
+                line.cells[column.index], line.cells[column.index]
+            )
+    return table
 
 
 def _record(names: Sequence[str], row: Sequence[str], lists: set[str]) -> Any:
@@ -117,15 +144,22 @@ def _is_list(cell: str) -> bool:
 
 
 def _value(cell: str) -> Any:
-    """What a cell spells in JSON, or as Python prints lists; an empty cell is an empty list."""
+    """What a cell spells in JSON, or as Python and numpy print lists; an empty cell is an empty list."""
     cell = cell.strip()
     if not cell:
         return []
     if cell[0] not in "[{":
         return cell
+    if _NUMPY.fullmatch(cell):
+        return [ast.literal_eval(part) for part in _PRINTED.findall(cell)]
     for parse in (json.loads, ast.literal_eval):
         try:
-            return parse(cell)
+            return _lists(parse(cell))
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     return cell
+
+
+def _lists(value: Any) -> Any:
+    """The value with its tuples as lists, as JSON has them."""
+    return [_lists(member) for member in value] if isinstance(value, list | tuple) else value

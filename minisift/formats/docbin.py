@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,21 +51,22 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
 
 
 def _record(place: str, doc: Any, key: str | None) -> Record:
+    counts = {
+        f"spans of doc.spans[{other!r}] not read": len(doc.spans[other])
+        for other in doc.spans
+        if other != key and len(doc.spans[other])
+    }
     if key is None:
         missing = sum(token.ent_iob == 0 for token in doc)
         found = doc.ents
         if missing:
             what = "docs that nobody annotated" if missing == len(doc) else "docs annotated in part"
-            return Record(place, skipped=what)
+            return Record(place, skipped=what, counts=counts)
     elif key in doc.spans:
         found = doc.spans[key]
     else:
-        return Record(place, skipped=f"docs without doc.spans[{key!r}]")
+        return Record(place, skipped=f"docs without doc.spans[{key!r}]", counts=counts)
     words = [(token.idx, token.idx + len(token)) for token in doc if token.text.strip()]
-    counts: Counter[str] = Counter()
-    for other in doc.spans:
-        if other != key and len(doc.spans[other]):
-            counts[f"spans of doc.spans[{other!r}] not read"] = len(doc.spans[other])
     if key is not None and doc.ents:
         counts["entities of doc.ents not read"] = len(doc.ents)
     spans = tuple(Span(span.start_char, span.end_char, span.label_) for span in found)

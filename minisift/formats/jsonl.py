@@ -44,13 +44,13 @@ def records(
     entries: Iterable[Entry], options: Options, path: Path | None = None
 ) -> Iterator[Record]:
     """Records of parsed entries, run by run of one kind; path: of the file that they are from."""
-    for reader, run in groupby(entries, key=lambda entry: _reader(entry[1])):
+    plain = [(place, tokens.with_words(objects.as_object(value))) for place, value in entries]
+    for reader, run in groupby(plain, key=lambda entry: _reader(entry[1])):
         yield from reader(list(run), options, path)
 
 
 def _reader(value: Any) -> Reader:
     """What reads a record like this one; a new kind of record is a line here."""
-    value = objects.as_object(value)
     if isinstance(value, Broken):
         return _broken
     if labelstudio.is_task(value):
@@ -97,7 +97,9 @@ def _members(value: Any) -> list[Any] | None:
     """The records of a value that is a list of them, or an object with just one such list."""
     if isinstance(value, list):
         return None if objects.as_object(value) is not value else value
-    if not isinstance(value, Mapping) or _reader(value) is not objects.read or "text" in value:
+    if not isinstance(value, Mapping) or _reader(value) is not objects.read:
+        return None
+    if objects.holds_spans(value) or any(isinstance(value.get(key), str) for key in objects.TEXTS):
         return None
     lists = [
         held

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from minisift.data import shorten
-from minisift.formats.objects import Entry
+from minisift.formats.objects import Entry, holds_spans
 from minisift.formats.offsets import Found, found_of, member, record
 from minisift.formats.record import Options, ProblemError, Record
 from minisift.text import split_words
@@ -25,8 +25,11 @@ _KINDS = ("labels", "hypertextlabels", "paragraphlabels")
 _MIN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
 """What JSON-MIN puts beside a task's fields."""
 _PATH = re.compile(r"/?data/(?:upload|local-files)\S*|(?!https?:)[a-z][a-z0-9+.-]*://\S*")
-_ADDRESS = re.compile(r"https?://\S*")
-_FILE = re.compile(r".*\.(?:txt|html?|json|md|csv)(?:\?\S*)?")
+_ADDRESS = re.compile(r"https?://\S*|\S+/\S+")
+_FILE = re.compile(
+    r"\S*\.(?:txt|html?|json|md|csv|pdf|png|jpe?g|gif|webp|svg|tiff?|wav|mp3|ogg|mp4)(?:\?\S*)?",
+    re.IGNORECASE,
+)
 _BLOCKS = frozenset(
     "address article aside blockquote br dd div dl dt figure footer form h1 h2 h3 h4 h5 h6 header hr "
     "li main nav ol p pre section table td th tr ul".split()
@@ -58,6 +61,7 @@ class _Task:
     data: Mapping[str, Any]
     regions: Sequence[_Region]
     counts: Counter[str]
+    is_min: bool
 
 
 def is_task(value: Any) -> bool:
@@ -71,7 +75,7 @@ def is_task(value: Any) -> bool:
 
 
 def _is_full(value: Mapping[str, Any]) -> bool:
-    return isinstance(value.get("data"), Mapping) and "text" not in value
+    return isinstance(value.get("data"), Mapping) and "text" not in value and not holds_spans(value)
 
 
 def _kind(value: Any) -> str | None:
@@ -97,6 +101,12 @@ def read(entries: Sequence[Entry], options: Options, path: Path | None) -> Itera
     for task in tasks:
         if isinstance(task, Record):
             yield task
+        elif not labelled and task.is_min and not task.counts and len(task.data) > 1:
+            fields = ", ".join(task.data)
+            problem = (
+                f"no region labels text in any task (fields: {fields}); fix: export spans of text"
+            )
+            yield Record(task.place, problem=problem)
         else:
             yield from _records(task, labelled, options)
 
@@ -134,6 +144,8 @@ def _parsed(place: str, value: Mapping[str, Any], others: int) -> _Task | Record
             if not done:
                 return Record(place, skipped="tasks without an annotation")
             others = len(done) - 1
+            drafts = [draft for draft in _objects(value, "drafts") if draft.get("result")]
+            counts.update({"drafts not read": len(drafts)} if drafts else {})
             newest = max(done, key=lambda annotation: _age(annotation, "id"))
             regions = list(_regions(_objects(newest, "result"), counts))
         else:
@@ -142,7 +154,7 @@ def _parsed(place: str, value: Mapping[str, Any], others: int) -> _Task | Record
         return Record(place, problem=str(error))
     if others:
         counts["further annotations of a task not read"] = others
-    return _Task(place, data, regions, counts)
+    return _Task(place, data, regions, counts, not _is_full(value))
 
 
 def _objects(value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from minisift.data import shorten
 from minisift.formats.offsets import Found, member, of_list, of_object, record
 from minisift.formats.record import Options, ProblemError, Record, SkippedError
+from minisift.tags import is_tagged
+from minisift.text import split_words
 
 Entry = tuple[str, Any]
 """A place and what stands there."""
 
 _SPANS = ("spans", "label", "labels", "entities")
+TEXTS = ("text", "data", "content", "sentence", "body")
+"""Usual keys of a text."""
 _OTHERS = ("tokens", "words", "tags", "ner_tags", "relations", "predictions")
 """Lists that are no spans, though their members may look like it."""
 _READ = frozenset((*_SPANS, "text", "data", "words", "tokens", "answer"))
@@ -24,17 +29,54 @@ _ANSWERS = {
 
 
 def read(entries: Sequence[Entry], options: Options, path: Path | None) -> Iterator[Record]:
-    """A Record for each entry: an object, or a pair of a text and an object."""
-    if keys := _unread(entries):
-        note = f"keys that are not read: {', '.join(keys)}"
-        yield Record(str(path) if path else entries[0][0], note=note)
+    """A Record for each entry, an object with a text and a list of spans."""
+    objects = [value for _, value in entries if isinstance(value, Mapping)]
+    # a key that holds spans in one record holds none where its list is empty
+    own = {key for value in objects for key, held in value.items() if _is_own(key, held)}
+    yield from told_keys(entries, path, (*_READ, *own, (options.text_field or "").split(".")[0]))
+    tags = _labels_that_are_tags(objects)
     for place, value in entries:
         try:
-            yield _record(place, value, options)
+            made = _record(place, value, options, own)
         except ProblemError as error:
             yield Record(place, problem=str(error))
         except SkippedError as error:
             yield Record(place, skipped=str(error))
+        else:
+            wrong = next((span.label for span in made.spans if span.label in tags), None)
+            problem = wrong and (
+                f"the label {wrong!r} is a tag, of a word and not of a span; fix: put the words of a "
+                "span together (in a Hugging Face pipeline, aggregation_strategy='simple')"
+            )
+            yield Record(place, problem=problem) if problem else made
+
+
+def _labels_that_are_tags(objects: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Labels "B-x" and "I-x" of one x, as predictions for single words have them."""
+    labels: set[str] = set()
+    for value in objects:
+        for key, held in value.items():
+            if _is_own(key, held):
+                labels.update(found.label for entry in held for found in _span(entry))
+    kinds = {label[2:] for label in labels if label.startswith("B-")}
+    kinds &= {label[2:] for label in labels if label.startswith("I-")}
+    return {f"{letter}-{kind}" for letter in "BI" for kind in kinds}
+
+
+def told_keys(
+    entries: Sequence[Entry], path: Path | None, known: Collection[str]
+) -> Iterator[Record]:
+    """A remark that names the keys that are not read, in the order of their first appearance."""
+    keys = dict.fromkeys(
+        key
+        for _, value in entries
+        if isinstance(value, Mapping)
+        for key in value
+        if key not in known
+    )
+    if keys:
+        note = f"keys that are not read: {', '.join(keys)}"
+        yield Record(str(path) if path else entries[0][0], note=note)
 
 
 def as_object(value: Any) -> Any:
@@ -47,57 +89,74 @@ def as_object(value: Any) -> Any:
     return value
 
 
-def _unread(entries: Sequence[Entry]) -> list[str]:
-    """Keys of these records that are not read, in the order of their first appearance."""
-    keys: dict[str, None] = {}
-    for _, value in entries:
-        value = as_object(value)
-        if isinstance(value, Mapping):
-            keys.update(dict.fromkeys(key for key in value if key not in _READ))
-    return list(keys)
-
-
-def _record(place: str, value: Any, options: Options) -> Record:
-    value = as_object(value)
+def _record(place: str, value: Any, options: Options, own: Collection[str]) -> Record:
     if value is None:
         raise SkippedError("records without an annotation")
     if not isinstance(value, Mapping):
         raise ProblemError(f"{shorten(str(value))} is not an object; fix: give 'text' and 'spans'")
     if value.get("answer") in list(_ANSWERS):
         raise SkippedError(_ANSWERS[value["answer"]])
-    key, others = _spans_key(value)
+    key = _spans_key(value, own)
     text = text_of(value, options)
-    counts = {
-        f"spans under {other!r} not read": len(value[other]) for other in others if value[other]
-    }
-    if relations := value.get("relations"):
-        counts["relations not read"] = len(relations) if isinstance(relations, list) else 1
-    found = [span for entry in value.get(key) or [] for span in _span(key, entry)]
+    counts = others(value, key)
+    found = [span for entry in value.get(key) or [] for span in _span(entry)]
+    if _may_count_words(value, text, found):
+        raise ProblemError(
+            "offsets may count the tokens or characters, and cut words as characters; fix: count "
+            "characters, or leave the tokens out"
+        )
     return record(place, text, found, _words(value, text), counts)
 
 
-def _span(key: str, entry: Any) -> list[Found]:
-    if isinstance(entry, list):
-        return of_list(entry)
-    return of_object(entry)
+def others(value: Mapping[str, Any], key: str) -> dict[str, int]:
+    """What a record holds beside the spans or tags under a key: those under others, relations."""
+    counts = {}
+    for other, held in value.items():
+        if other != key and _is_own(other, held):
+            counts[f"spans under {other!r} not read"] = len(held)
+        elif (
+            other != key and are_tags(held) and (tags := sum(tag not in ("O", "o") for tag in held))
+        ):
+            counts[f"tags under {other!r} not read"] = tags
+    if relations := value.get("relations"):
+        counts["relations not read"] = len(relations) if isinstance(relations, list) else 1
+    return counts
 
 
-def _spans_key(value: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """The key of the spans, and others that hold some too. Raises ProblemError."""
+def are_tags(held: Any) -> bool:
+    """Whether it is a list of tags, a string each, as words have."""
+    return _are_strings(held) and is_tagged(Counter(held))
+
+
+def _may_count_words(value: Mapping[str, Any], text: str, found: Sequence[Found]) -> bool:
+    """Whether offsets fit the record's tokens as well, and as characters cut words."""
+    words = value.get("tokens") or []
+    if not found or not _are_strings(words) or any(f.shown or f.end > len(words) for f in found):
+        return False
+    borders = {at for word in split_words(text) for at in word}
+    return any(f.start not in borders or f.end not in borders for f in found)
+
+
+def _span(entry: Any) -> list[Found]:
+    return of_list(entry) if isinstance(entry, list) else of_object(entry)
+
+
+def _spans_key(value: Mapping[str, Any], own: Collection[str]) -> str:
+    """The key of the spans; own: keys that hold some anywhere in the file. Raises ProblemError."""
     usual = [key for key in _SPANS if _holds(value, key)]
-    others = [
-        key
-        for key, members in value.items()
-        if key not in _SPANS and key not in _OTHERS and _are_spans(members)
-    ]
-    holding = usual if usual and (value[usual[0]] or not others) else [*usual, *others]
+    filled = [key for key, held in value.items() if _is_own(key, held)]
+    holding = usual
+    if not any(value[key] for key in usual):
+        holding = [*usual, *(key for key in filled if key not in usual)]
+    holding = holding or [key for key in own if value.get(key) == []]
     if len(holding) > 1:
         raise ProblemError(f"spans under {' and '.join(map(repr, holding))}; fix: keep one")
     if holding:
-        return holding[0], [key for key in others if key not in holding]
-    # Prodigy leaves the key out where an accepted record has no span
-    if value.get("answer") == "accept" and not any(key in value for key in _SPANS):
-        return "spans", []
+        return holding[0]
+    # Prodigy leaves the key out where an accepted record has no span, but a choice has none ever
+    is_accepted = value.get("answer") == "accept" and not {"options", "accept"} & set(value)
+    if is_accepted and not any(key in value for key in _SPANS):
+        return "spans"
     wrong = [f"{key!r} is {shorten(str(value[key]))}" for key in _SPANS if key in value]
     raise ProblemError(
         f"no list of spans ({'; '.join(wrong) or 'keys: ' + (', '.join(value) or 'none')}); fix: "
@@ -120,13 +179,16 @@ def _holds(value: Mapping[str, Any], key: str) -> bool:
     )
 
 
-def _are_spans(members: Any) -> bool:
-    return isinstance(members, list) and bool(members) and all(map(_is_span, members))
+def _is_own(key: str, members: Any) -> bool:
+    """Whether there are spans under a key, whatever its name."""
+    if key in _OTHERS or not isinstance(members, list) or not members:
+        return False
+    return all(map(_is_span, members))
 
 
 def _is_span(value: Any) -> bool:
     try:
-        return bool(of_list(value) if isinstance(value, list) else of_object(value))
+        return bool(_span(value))
     except ProblemError:
         return False
 

@@ -134,7 +134,7 @@ def of_object(value: Any) -> list[Found]:
             f"span {shorten(str(value))} is not an object; fix: give start, end, label"
         )
     start, end, label = (_first(value, keys) for keys in (_STARTS, _ENDS, _LABELS))
-    shown = _first(value, _WORDS)
+    shown = _first(value, _WORDS if label == value.get("entity") else (*_WORDS, "entity"))
     labels = label if isinstance(label, list) and label else [label]
     return [
         found_of(start, end, each, shown if isinstance(shown, str) else None, value.get("score"))

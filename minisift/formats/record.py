@@ -84,7 +84,7 @@ def collect(records: Iterable[Record], on_error: OnError, on_misaligned: OnMisal
             (notes if record.counts else remarks).append(f"{record.place}: {record.note}")
             continue
         if record.skipped:
-            tell(record, {record.skipped: 1})
+            tell(record, {record.skipped: 1, **record.counts})
             continue
         problem = record.problem
         if not problem:

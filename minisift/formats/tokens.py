@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from minisift.data import Span
 from minisift.exceptions import DataError
 from minisift.formats.columns import record
-from minisift.formats.objects import Entry, holds_spans
+from minisift.formats.objects import Entry, are_tags, holds_spans, others, told_keys
 from minisift.formats.offsets import found_of, member
 from minisift.formats.record import Options, ProblemError, Record
 from minisift.tags import is_tagged, notation
@@ -34,6 +36,18 @@ def words_key(value: Any) -> str | None:
     return None
 
 
+def with_words(value: Any) -> Any:
+    """A record of a sentence and a tag for each of its words, with the words; all else as it is."""
+    if not isinstance(value, Mapping) or words_key(value) is not None:
+        return value
+    for key in ("text", "sentence", "Sentence"):
+        words = value[key].split() if isinstance(value.get(key), str) else []
+        for tags in value.values() if len(words) > 1 else ():
+            if isinstance(tags, list) and len(tags) == len(words) and are_tags(tags):
+                return {**value, "tokens": words}
+    return value
+
+
 def is_gliner(value: Any) -> bool:
     """Whether the record lists spans of words under "ner": [first word, last word, label]."""
     key = words_key(value)
@@ -47,30 +61,41 @@ def is_tagged_words(value: Any) -> bool:
     if key is None or (isinstance(value.get("text"), str) and holds_spans(value)):
         return False
     lists = {k: v for k, v in value.items() if k != key and isinstance(v, list)}
-    return any(
-        key in _TAGS or (held and is_tagged(Counter(map(str, held)))) for key, held in lists.items()
-    )
+    return any(key in _TAGS or are_tags(held) for key, held in lists.items())
 
 
 def read_gliner(entries: Sequence[Entry], options: Options, path: Path | None) -> Iterator[Record]:
+    """Records of words and spans of them; the last word of a span is counted in."""
+    yield from told_keys(entries, path, (*_WORDS, "text", "ner"))
     for place, value in entries:
         words = value[words_key(value)]
         try:
-            text, ranges = _joined(words)
+            for word in words:
+                _check_word(word)
+            text, ranges = _placed(words, value.get("text"))
             spans = [_of_words(span, ranges) for span in value["ner"]]
         except ProblemError as error:
             yield Record(place, problem=str(error))
         else:
-            yield Record(place, text, tuple(spans), tuple(ranges))
+            yield Record(place, text, tuple(spans), tuple(ranges), counts=others(value, "ner"))
 
 
-def _joined(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+def _placed(words: Sequence[str], text: Any) -> tuple[str, list[tuple[int, int]]]:
+    """The record's own text and where its words are, if there is nothing else in it; else the words
+    joined by blanks.
+    """
     ranges, at = [], 0
-    for word in words:
-        _check_word(word)
-        ranges.append((at, at + len(word)))
-        at += len(word) + 1
-    return " ".join(words), ranges
+    for word in words if isinstance(text, str) else ():
+        start = text.find(word, at)
+        if start < 0 or text[at:start].strip():
+            break
+        at = start + len(word)
+        ranges.append((start, at))
+    if isinstance(text, str) and len(ranges) == len(words) and not text[at:].strip():
+        return text, ranges
+    text = " ".join(words)
+    ends = list(itertools.accumulate(len(word) + 1 for word in words))
+    return text, [(end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True)]
 
 
 def _of_words(span: Any, ranges: Sequence[tuple[int, int]]) -> Span:
@@ -95,17 +120,23 @@ def read(entries: Sequence[Entry], options: Options, path: Path | None) -> Itera
     names = _names(entries, key, options.names, path)
     if path is not None and names and options.names is None:
         yield Record(str(path), note="the names of tags are those of the file beside it")
-    yield from of_rows(
-        [(place, value[words_key(value)], value.get(key)) for place, value in entries],
-        names,
-        options.scheme,
-    )
+    yield from told_keys(entries, path, (*_WORDS, "text", key))
+    rows = [(place, value[words_key(value)], value.get(key)) for place, value in entries]
+    made = of_rows(rows, names, options.scheme)
+    for each, (_, value) in zip(made, entries, strict=True):
+        text, ranges = _placed([each.text[a:b] for a, b in each.words], value.get("text"))
+        moved = dict(zip(each.words, ranges, strict=True))
+        starts = {old[0]: new[0] for old, new in moved.items()}
+        ends = {old[1]: new[1] for old, new in moved.items()}
+        spans = tuple(Span(starts[s.start], ends[s.end], s.label) for s in each.spans)
+        counts = {**each.counts, **others(value, key)}
+        yield replace(each, text=text, spans=spans, words=tuple(ranges), counts=counts)
 
 
 def of_rows(
     rows: Sequence[tuple[str, Any, Any]], names: Mapping[int, str] | None, scheme: str | None
 ) -> Iterator[Record]:
-    """Records of (place, words, tags); names: of tags that are numbers."""
+    """Records of (place, words, tags), one a row; names: of tags that are numbers."""
     checked: list[tuple[str, list[str], list[str]] | Record] = []
     for place, words, tags in rows:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
 from pathlib import Path
@@ -52,6 +52,10 @@ class _Row:
     def value(self, column: int) -> str:
         return (self.values[column] if column < len(self.values) else "") or "_"
 
+    def marked(self) -> list[int]:
+        """The columns in which it is in a span, with a value or without."""
+        return [column for column in range(len(self.values)) if self.value(column) != "_"]
+
 
 @dataclass
 class _Sentence:
@@ -85,7 +89,8 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
             )
     sentences = [sentence for sentence in sentences if sentence.rows]
     filled = _filled(sentences, features)
-    column = _column(path, features, filled, options.tag_column)
+    marked = {c for sentence in sentences for row in sentence.rows for c in row.marked()}
+    column = _column(path, features, filled, marked, options.tag_column)
     for other, rows in filled.items():
         if other != column:
             what = f"rows of {features[other]} not read"
@@ -115,8 +120,13 @@ def _filled(sentences: Sequence[_Sentence], features: Sequence[_Feature]) -> dic
 
 
 def _column(
-    path: Path, features: Sequence[_Feature], filled: dict[int, int], wanted: int | str | None
+    path: Path,
+    features: Sequence[_Feature],
+    filled: Collection[int],
+    marked: Collection[int],
+    wanted: int | str | None,
 ) -> int:
+    """The column of the labels. filled: columns that say anything; marked: those of any span."""
     spans = [column for column, feature in enumerate(features) if feature.kind == "SP"]
     if wanted is not None:
         found = [
@@ -127,7 +137,8 @@ def _column(
         ]
     else:
         found = [column for column in spans if column in filled]
-        usual = [c for c in found if (features[c].layer, features[c].name) == _USUAL]
+        usual = [c for c in spans if (features[c].layer, features[c].name) == _USUAL]
+        usual = [c for c in usual if c in marked]
         found = usual if len(usual) == 1 else found or spans[:1]
     if len(found) != 1:
         names = ", ".join(str(features[column]) for column in spans)
@@ -176,7 +187,7 @@ def _placed(sentence: _Sentence) -> tuple[str, dict[int, int]]:
         base = rows[0].start - ends[max(first, 0)]
         at = {base + end: index for index, end in enumerate(ends)}
         if all(
-            text[at.get(row.start, 0) : at.get(row.end, 0)] in (token, row.token)
+            text[at.get(row.start, 0) : at.get(row.end, 0)] in (token, row.token) and token
             for row, token in zip(rows, wanted, strict=True)
         ):
             return text, at

@@ -237,8 +237,11 @@ def test_tables_of_words(put):
     assert told(read(put(TABLE, "t.txt"), format="csv", word_column="Word", tag_column=3)) == wanted
     numbered = "sentence_id,words,labels\n7,Nora,B-per\n7,Feld,I-per\n8,NA,O\n"
     assert told(read(put(numbered, "t.csv"))) == [wanted[0], ("NA", [])]
-    quoted = 'sentence_id,word,tag\n1,"a ""b"",\nc",O\n1,d,B-X\n'
-    assert read(put(quoted, "t.csv"))[0].text.endswith(" d")
+    quoted = 'sentence_id,word,tag\n1,"a ""b"",c",O\n1,d,B-X\n'
+    assert read(put(quoted, "t.csv"))[0].text == 'a "b",c d'
+    open_quote = 'sentence_id,word,tag\n1,Ann,B-X\n1,",O\n2,so,O\n2,",O\n2,d,B-X\n'
+    with pytest.raises(DataError, match=r"t.csv:3: word or tag hold '\\n'; fix"):
+        read(put(open_quote, "t.csv"))
     with pytest.raises(DataError, match="no column tells where sentences begin"):
         read(put("word,tag\na,O\nb,O\n", "t.csv"))
     assert len(read(put("word,tag\na,O\n,\nb,O\n", "t.csv"))) == 2
@@ -278,3 +281,119 @@ def test_what_columns_cannot_hold(tmp_path, example):
     assert not any(tmp_path.iterdir())
     write([example], tmp_path / "x.jsonl")
     assert read(tmp_path / "x.jsonl") == [example]
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "spans"),
+    [
+        # letters alone, as in BioBERT's data
+        ("so\tO\ncolon\tB\ncancer\tI\n.\tO\n", "so colon cancer .", [(3, 15, "entity")]),
+        # the first column counts through the file, or holds ids, offsets, documents
+        ("1\tNora\tB-PER\n2\tran\tO\n\n3\tBonn\tB-LOC\n4\tis\tO\n", "Nora ran", [(0, 4, "PER")]),
+        ("d1\t1\tNora\tB-PER\nd1\t2\tran\tO\n", "Nora ran", [(0, 4, "PER")]),
+        ("0\t4\tNora\tB-PER\n5\t8\tran\tO\n", "Nora ran", [(0, 4, "PER")]),
+        ("t1\tNora\tB-PER\nt2\tran\tO\n", "Nora ran", [(0, 4, "PER")]),
+        ("1-1\tNora\tB-PER\n1-2\tran\tO\n", "Nora ran", [(0, 4, "PER")]),
+        ("1.1\tNora\tB-PER\n1.2\tran\tO\n", "Nora ran", [(0, 4, "PER")]),
+        ("1\tParis\tB-LOC\n\n1\tNora\tB-PER\n", "Paris", [(0, 5, "LOC")]),
+        ("bc/x 0 Nora NNP B-PER\nbc/x 1 ran VBD O\n", "Nora ran", [(0, 4, "PER")]),
+        # chunks behind names; an outer column with spans where the inner has none
+        ("Nora B-PER B-NP\nran O B-VP\n", "Nora ran", [(0, 4, "PER")]),
+        ("Der ART B-NC O\nMann NN I-NC O\n", "Der Mann", []),
+        # words with a sign
+        ("#Obama\tperson\nran\tO\nto\tO\n\nBonn\tcity\n", "#Obama ran to", [(0, 6, "person")]),
+        ("###MEDLINE:95\n\nIL-2\tB-DNA\ngene\tI-DNA\n", "IL-2 gene", [(0, 9, "DNA")]),
+        ("#7\nNora\tB-PER\nran\tO\n\n#8\nso\tO\n", "Nora ran", [(0, 4, "PER")]),
+        # old line ends, a header of other names, something else than "O" outside
+        ("Nora\tB-PER\rran\tO\r\rBonn\tB-LOC\r", "Nora ran", [(0, 4, "PER")]),
+        ("Wort tag\nNora PER\nran O\n", "Nora ran", [(0, 4, "PER")]),
+        ("# c\n\nword\ttag\nNora\tB-PER\nran\tO\n", "Nora ran", [(0, 4, "PER")]),
+        ("Nora\tB-PER\nran\t-\nto\t-\n", "Nora ran to", [(0, 4, "PER")]),
+        (
+            "Nora B-PER\nran O\n10 000 B-NUM\nx O\ny O\n",
+            "Nora ran 10 000 x y",
+            [(0, 4, "PER"), (9, 15, "NUM")],
+        ),
+    ],
+)
+def test_what_was_read_wrongly(put, content, words, spans):
+    found = read(put(content))[0]
+    assert (found.text, ranges(found)) == (words, spans)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (
+            "Nora Feld ran\tB-PER I-PER O\nBonn is big\tB-LOC O O\n",
+            "'B-PER I-PER O' holds 2 labels",
+        ),
+        ("IL-2\tB-DNA B-protein\nx\tO\n", "2 labels, DNA and protein"),
+        ("Nora\tB:PER\nFeld\tI:PER\nran\tO\nto\tO\n", "'B:PER' is not a tag"),
+        ("Nora\tBPER\nFeld\tIPER\nran\tO\nto\tO\n", "'BPER' is not a tag"),
+        ("Nora\tPER\nFeld\tPER\nx\tO\nBonn\tB-LOC\ny\tO\n", "'B-LOC' is not a tag"),
+        ("Nora\tPER\nx\tO\ny\tO\nz\t0\n", "'0' is not a tag"),
+        ("FC\tB-ORG\nBonn\tI-ORG\tB-LOC\nran\tO\nin\tO\n", "3 columns where the file has 2"),
+        ("so O\n" * 6 + "\n" + "so NN O\n" * 4, "3 columns where the file has 2"),
+        ("#Obama\nwent\tO\nto\tO\n\nso\tO\n\nso\tO\n", "1 column"),
+        ("Nora\tB-PER\r\nFe\rld\tI-PER\r\n", r"hold '\\r'"),
+        ("a   0   0   Nora  (PERSON*\na   0   1   Feld  *)\na   0   2   ran  *\n", "brackets"),
+    ],
+)
+def test_what_is_refused_rather_than_guessed(put, content, what):
+    with pytest.raises(DataError, match=what) as error:
+        read(put(content))
+    assert "; fix: " in str(error.value)
+
+
+def test_spans_of_other_columns_are_counted(put):
+    found = read(put("Nora\tB-PER\tO\nyesterday\tO\tB-DATE\n"))
+    assert ranges(found[0]) == [(5, 14, "DATE")]
+    assert found.counts == {"spans in column 1 not read": 1}
+    assert read(put("so\tO\nB\tB\n")).notes == [
+        f"{put('', 'x').with_name('data.conll')}: tags are letters alone; their label is 'entity'"
+    ]
+
+
+def test_windows_encoding_is_named(put):
+    with pytest.raises(DataError, match="encoding='cp1252'"):
+        read(put("“Nora” B-PER\n".encode("cp1252")))
+    with pytest.raises(DataError, match=r"NUL bytes throughout.*utf-16-le"):
+        read(put("Nora B-PER\nFeld I-PER\n".encode("utf-16-le")))
+
+
+def test_more_tables(put):
+    kaggle = TABLE.replace(",", "\t")
+    assert len(read(put(kaggle, "t.tsv"))) == 2
+    documents = "doc_id,sentence_id,word,tag\na,0,Nora,B-PER\nb,0,Feld,I-PER\nb,0,x,O\n"
+    with pytest.raises(DataError, match=r"t.csv:3: .*continues no span"):
+        read(put(documents, "t.csv"))
+    assert len(read(put(documents.replace("I-PER", "B-PER"), "t.csv"))) == 2
+    bare = "Nora,B-PER\nFeld,I-PER\n,\nx,O\n"
+    found = read(put(bare, "t.csv"), word_column=0, tag_column=1)
+    assert told(found) == [*NORA, ("x", [])]
+    numbers = "sentence_id,words,labels\n0,Nora,1\n0,ran,0\n"
+    found = read(put(numbers, "t.csv"), names=["O", "B-PER"], tag_column="labels")
+    assert told(found) == [("Nora ran", [(0, 4, "PER")])]
+    assert told(read(put(numbers, "t.csv"), names=["O", "B-PER"])) == told(found)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("\"['Nora' 'Feld' 'ran']\"", "\"['B-PER' 'I-PER' 'O']\""),  # as numpy prints lists
+        ("\"['Nora', 'Feld', 'ran']\"", "\"['B-PER', 'I-PER', 'O']\""),
+        ('"[""Nora"",""Feld"",""ran""]"', '"[""B-PER"",""I-PER"",""O""]"'),
+        ("Nora Feld ran", "\"['B-PER', 'I-PER', 'O']\""),  # Kaggle's: Sentence and Tag
+    ],
+)
+def test_lists_in_cells(put, cells):
+    name = "Sentence" if cells[0][0] == "N" else "tokens"
+    found = read(put(f"{name},ner_tags\n{','.join(cells)}\n", "t.csv"))
+    assert told(found) == [("Nora Feld ran", [(0, 9, "PER")])]
+
+
+def test_tuples_in_cells(put):
+    assert told(read(put("text,entities\nNora ran,\"[(0, 4, 'PER')]\"\n", "t.csv"))) == [
+        ("Nora ran", [(0, 4, "PER")])
+    ]

@@ -77,7 +77,10 @@ def test_groups_of_spans(put_docs):
     both = put_docs(doc, other)
     found = read(both)
     assert [ranges(e) for e in found] == [[(0, 2, "P")]]
-    assert found.counts == {"docs that nobody annotated": 1}
+    assert found.counts == {
+        "docs that nobody annotated": 1,
+        "spans of doc.spans['sc'] not read": 2,
+    }
     assert read(both, spans_key="none").counts == {
         "spans of doc.spans['sc'] not read": 2,
         "docs without doc.spans['none']": 1,

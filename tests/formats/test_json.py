@@ -127,7 +127,7 @@ def test_what_is_not_read_is_told(put):
     found = read(path)
     assert ranges(found[0]) == BOB
     assert found.counts == {"relations not read": 1, "spans under 'predicted' not read": 1}
-    assert found.notes[-1] == f"{path}: keys that are not read: id, relations, predicted"
+    assert found.notes[-1] == f"{path}: keys that are not read: id, relations"
     with pytest.raises(DataError, match=r":1: spans under 'spans' and 'ner'; fix: keep one"):
         read(put(json.dumps({"text": "Ann", "spans": [], "ner": [[0, 3, "P"]]}), "d.jsonl"))
 
@@ -304,3 +304,105 @@ def read_or_error(path):
         return read(path, on_error="skip"), ""
     except DataError as error:
         return None, str(error)
+
+
+def lines(*records):
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+def test_words_keep_what_else_the_record_says(put):
+    words = ["Ann", "-", "Lee", ",", "x"]
+    record = {
+        "text": "Ann-Lee, x",
+        "tokens": words,
+        "ner_tags": ["B-P", "I-P", "I-P", "O", "O"],
+        "fine_tags": ["B-Q", "O", "O", "O", "O"],
+        "seen": [{"start": 0, "end": 3, "type": "P"}],
+        "relations": [1, 2],
+        "pos": 3,
+    }
+    found = read(put(lines(record), "d.jsonl"))
+    assert (found[0].text, ranges(found[0])) == ("Ann-Lee, x", [(0, 7, "P")])
+    assert found.counts == {
+        "tags under 'fine_tags' not read": 1,
+        "spans under 'seen' not read": 1,
+        "relations not read": 2,
+    }
+    assert found.notes[-1].endswith("keys that are not read: fine_tags, seen, relations, pos")
+    found = read(put(lines({**record, "entities": [[0, 3, "P"]]}), "d.jsonl"))
+    assert ranges(found[0]) == [(0, 3, "P")]
+    assert found.counts["tags under 'ner_tags' not read"] == 3
+    gliner = {"text": "Ann-Lee, x", "tokenized_text": words, "ner": [[0, 2, "P"]], "relations": [1]}
+    found = read(put(lines(gliner), "d.jsonl"))
+    assert (found[0].text, ranges(found[0])) == ("Ann-Lee, x", [(0, 7, "P")])
+    assert found.counts == {"relations not read": 1}
+    other = {**record, "text": "Somebody else"}
+    assert read(put(lines(other), "d.jsonl"))[0].text == "Ann - Lee , x"
+
+
+@pytest.mark.parametrize(
+    ("record", "what"),
+    [
+        # word by word predictions; a copy of the words under "entity"; offsets in words
+        (
+            {
+                "text": "Ann Lee",
+                "entities": [
+                    {"entity": "B-P", "start": 0, "end": 3, "word": "Ann"},
+                    {"entity": "I-P", "start": 4, "end": 7, "word": "Lee"},
+                ],
+            },
+            "'B-P' is a tag, of a word",
+        ),
+        (
+            {
+                "text": "SARS细胞x",
+                "entities": [{"start": 0, "end": 5, "type": "b", "entity": "SARS细胞"}],
+            },
+            "'SARS细胞' in the file but 'SARS细'",
+        ),
+        (
+            {
+                "tokens": ["Nora", "ran"],
+                "text": "Nora ran",
+                "entities": [{"type": "P", "start": 1, "end": 2}],
+            },
+            "offsets may count the tokens",
+        ),
+        ({"text": "x", "options": [{"id": "A"}], "accept": ["A"], "answer": "accept"}, "no list"),
+        ({"data": {"text": "Nora"}, "entities": [[0, 4, "P"]]}, "text_field"),
+        ({"content": "Nora", "annotation": [{"label": ["P"], "points": []}]}, "no list of spans"),
+    ],
+)
+def test_what_is_refused_rather_than_guessed(put, record, what):
+    with pytest.raises(DataError, match=what) as error:
+        read(put(lines(record), "d.jsonl"))
+    assert "; fix: " in str(error.value)
+
+
+def test_a_list_that_is_empty_in_some_records(put):
+    records = [
+        {"text": "Ann", "ents": [{"start": 0, "end": 3, "label": "P"}]},
+        {"text": "x", "ents": []},
+    ]
+    found = read(put(lines(*records), "d.jsonl"))
+    assert [ranges(e) for e in found] == [[(0, 3, "P")], []]
+    assert found.notes == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"data": "Ann ran", "entities": [{"start": 0, "end": 3, "label": "P"}]},
+        {"rasa_nlu_data": {"common_examples": [{"text": "Ann ran", "entities": [[0, 3, "P"]]}]}},
+        ["Ann ran", {"tokens": ["Ann", "ran"], "ner_tags": ["B-P", "O"]}],
+        [["Ann ran", {"tokens": ["Ann", "ran"], "ner": [[0, 0, "P"]]}]],
+    ],
+)
+def test_files_of_one_record(put, content):
+    (found,) = read(put(json.dumps(content), "one.json"))
+    assert ranges(found) == [(0, 3, "P")]
+    if isinstance(content, dict) and "data" in content:
+        body = {"title": "Ann ran", "entities": content["entities"]}
+        (found,) = read(put(json.dumps(body), "one.json"), text_field="title")
+        assert ranges(found) == [(0, 3, "P")]

@@ -240,3 +240,17 @@ def test_json_min(studio):
         "rectanglelabels not read": 1,
         "further annotations of a task not read": 1,
     }
+
+
+def test_what_labels_no_text_is_no_text_without_spans(studio, put):
+    choices = {"id": 1, "text": "Ann", "mood": "good", "annotator": 1, "annotation_id": 1}
+    with pytest.raises(DataError, match=r"record 1: no region labels text in any task .*; fix"):
+        read(studio(choices))
+    with pytest.raises(DataError, match="no region labels text"):
+        read(put("annotation_id,annotator,id,mood,text\n1,1,1,good,Ann\n", "x.csv"))
+    box = {"type": "rectanglelabels", "value": {"x": 1, "rectanglelabels": ["A"]}}
+    for address in ("https://x.org/1.png", "images/1.jpg"):
+        with pytest.raises(DataError, match="where a text lies"):
+            read(studio(task({"image": address}, box)))
+    drafts = task("Ann met Bob") | {"drafts": [{"result": [BOB]}]}
+    assert read(studio(drafts)).counts == {"drafts not read": 1}

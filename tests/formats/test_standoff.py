@@ -157,3 +157,24 @@ def test_webanno_overlaps_and_parts(put):
 def test_bad_webanno(put, change, what):
     with pytest.raises(DataError, match=what):
         read(put(WEBANNO.replace(*change), "x.tsv"))
+
+
+def test_webanno_spans_without_a_value(put):
+    """An identifier is no label: the value stays the column, though it is empty."""
+    content = "#FORMAT=WebAnno TSV 3.3\n#T_SP=a.NamedEntity|identifier|value\n\n#Text=Nora\n"
+    found = read(put(f"{content}1-1\t0-4\tNora\thttp://q[1]\t*[1]\t\n", "x.tsv"))
+    assert told(found) == [("Nora", [])]
+    assert found.counts == {
+        "rows of NamedEntity|identifier not read": 1,
+        "rows of spans without a label not read": 1,
+    }
+    with pytest.raises(DataError, match="tokens are not where"):
+        read(put(f"{content}1-1\t2-6\t\n", "x.tsv"))
+
+
+def test_folders_of_folders_and_fragments_in_any_order(tmp_path):
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    (deep / "x.txt").write_text("Nora saw Feld")
+    (deep / "x.ann").write_text("T1\tPER 9 13;0 4\tFeld Nora")
+    assert told(read(tmp_path, on_misaligned="snap")) == [("Nora saw Feld", [(0, 13, "PER")])]

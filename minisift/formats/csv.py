@@ -151,7 +151,7 @@ def _value(cell: str) -> Any:
     if cell[0] not in "[{":
         return cell
     if _NUMPY.fullmatch(cell):
-        return [ast.literal_eval(part) for part in _PRINTED.findall(cell)]
+        cell = f"[{', '.join(_PRINTED.findall(cell))}]"
     for parse in (json.loads, ast.literal_eval):
         try:
             return _lists(parse(cell))

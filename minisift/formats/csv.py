@@ -27,9 +27,9 @@ OPTIONS = ("word_column", "tag_column", "scheme", "names", "text_field", "encodi
 SENTENCES = ("sentence #", "sentence", "sentence_id", "sentence_idx", "sent_id", "sentence id")
 """Names of columns that tell where a sentence begins."""
 _DOCUMENTS = ("document", "document #", "document_id", "doc", "doc_id", "article_id", "file")
-_NUMPY = re.compile(r"\[\s*((?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|-?\d+)(?:\s+|(?=\])))*\]")
-"""A list as numpy prints it, without commas."""
-_PRINTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|-?\d+")
+_PRINTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+"""
+_NUMPY = re.compile(rf"\[\s*(?:(?:{_PRINTED})(?:\s+|(?=\])))*\]")
+"""A list of strings or numbers as numpy prints it, without commas."""
 _LARGEST = 1 << 27
 """Characters that a cell may have."""
 
@@ -151,7 +151,7 @@ def _value(cell: str) -> Any:
     if cell[0] not in "[{":
         return cell
     if _NUMPY.fullmatch(cell):
-        cell = f"[{', '.join(_PRINTED.findall(cell))}]"
+        cell = f"[{', '.join(re.findall(_PRINTED, cell))}]"
     for parse in (json.loads, ast.literal_eval):
         try:
             return _lists(parse(cell))

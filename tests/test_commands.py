@@ -1,5 +1,6 @@
 """The command line as people run it: every command in a process of its own, every flag at work."""
 
+import inspect
 import itertools
 import json
 import re
@@ -47,7 +48,8 @@ FIT = """fit smollm2-135m columns.csv --dev columns.csv --output-dir labeler --r
     --gradient-checkpointing true --held-out 0.5 --evaluations 0 --patience 1
     --checkpoint-seconds 5.0 --template chat --seed 3 --json"""
 PLAN = FIT.replace("fit", "plan", 1) + " --device cuda --memory 8"
-EXPORT = "export labeler notes.gguf --format gguf --quantization f16 --no-verify --json"
+EXPORT = """export labeler notes.gguf --format gguf --quantization f16 --merge-into original
+    --no-verify --json"""
 LINES = {
     "named": 'plan smollm2-135m colon.jsonl --names \'{"Drug: dose": "dose"}\' --quantize none '
     "--shots 0 --device cuda --memory 0.9",
@@ -398,21 +400,31 @@ def test_errors_with_a_model(line, told, here, exported):
     assert all(line.startswith(("loading ", "Merging ")) for line in before)
 
 
+def helped(capsys, *words):
+    with pytest.raises(SystemExit, match="0"):
+        main([*words, "--help"])
+    return capsys.readouterr().out
+
+
 def test_every_flag_is_at_work(capsys):
     lines = [FIT, PLAN, EXPORT, *LINES.values(), *ERRORS, *WITH_A_MODEL]
-    lines += [
-        f"{command} {reading(file)}" for command in ("fit", "plan", "evaluate") for file in READING
-    ]
-
-    def told(*words):
-        with pytest.raises(SystemExit, match="0"):
-            main([*words, "--help"])
-        return capsys.readouterr().out
-
-    commands = re.findall(r"^    (\w+) ", told(), re.MULTILINE)
+    for command in ("fit", "plan", "evaluate"):
+        lines += [f"{command} {reading(file)}" for file in READING]
+    commands = re.findall(r"^    (\w+) ", helped(capsys), re.MULTILINE)
     assert {"fit", "plan", "predict", "evaluate", "export"} <= set(commands)
     for command in commands:
-        there = set(re.findall(r"^  (--[a-z-]+)", told(command), re.MULTILINE))
+        there = re.findall(r"^  (--[a-z-]+)", helped(capsys, command), re.MULTILINE)
         used = {flag for line in lines if line.split()[:1] == [command] for flag in flags(line)}
-        assert there - used == set()
-        assert "default: " in told(command) or command not in ("fit", "plan")
+        assert set(there) - used == set()
+
+
+@pytest.mark.parametrize("command", ["fit", "plan", "evaluate"])
+def test_every_option_of_read_is_a_flag(command, capsys):
+    options = set(inspect.signature(minisift.read).parameters) - {"source"}
+    given = {name for options in READING.values() for name in options}
+    assert given == options
+    told = " ".join(helped(capsys, command).split())
+    for name in options:
+        flag = "--tag-names" if name == "names" else "--" + name.replace("_", "-")
+        assert re.search(rf" {flag} (\S+|{{.*?}}) \w", told.split("reading:")[1])
+    assert "Demonstrations in a prompt; 0 is" in told or command == "evaluate"

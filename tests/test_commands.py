@@ -309,6 +309,8 @@ def test_predict_records(here, run):
     assert list(second) == ["id", "data", "z", "spans"]
     for record, given in zip((first, second), RECORDS, strict=True):
         assert {**given, "spans": []} == {**record, "spans": []}
+    again = minisift.read(here / "out.jsonl", text_field="data.text")
+    assert [example.text for example in again] == ["Nora Feld kam.", ""]
 
 
 def test_predict_long_texts(here, run):

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 WordSpan = tuple[int, int, str]
 
@@ -67,16 +68,23 @@ class TagError(ValueError):
 
 def split_tag(tag: str, index: int = 0) -> tuple[str, str]:
     """("B", "PER") of "B-PER"; ("O", "") of "O". Raises TagError."""
-    if tag == "O":
-        return "O", ""
-    prefix, dash, label = tag.partition("-")
-    if len(prefix) != 1 or not dash or not label or prefix not in "BIMESLUW":
+    parts = _parts(tag)
+    if parts is None:
         raise TagError(
             index,
             f"{tag!r} is not a tag such as 'O', 'B-PER' or 'I-PER'; fix: correct it, or give "
             "tag_column, or scheme='io' for labels without letters",
         )
-    return prefix, label
+    return parts
+
+
+@lru_cache(4096)
+def _parts(tag: str) -> tuple[str, str] | None:
+    if tag == "O":
+        return "O", ""
+    prefix, dash, label = tag.partition("-")
+    is_tag = len(prefix) == 1 and dash and label and prefix in "BIMESLUW"
+    return (prefix, label) if is_tag else None
 
 
 @dataclass(frozen=True)
@@ -92,13 +100,27 @@ class Notation:
 
     def decode(self, tags: Sequence[str]) -> list[WordSpan]:
         """Spans of a sentence's tags as the file has them. Raises TagError with the word's index."""
-        plain = [self._plain(tag, index) for index, tag in enumerate(tags)]
+        plain = self.plain(tags)
         try:
             return decode(plain, "iob1" if self.scheme == "io" else self.scheme)
         except TagError as error:
             at = min(error.index, len(tags) - 1)
             written = "" if tags[at] == plain[at] else f"{tags[at]!r}: "
             raise TagError(error.index, f"{written}{error}") from None
+
+    def plain(self, tags: Sequence[str]) -> list[str]:
+        """Tags of the file as "B-PER" or "O". Raises TagError with the word's index."""
+        found = []
+        for index, tag in enumerate(tags):
+            if tag not in self._known:
+                self._known[tag] = self._plain(tag, index)
+            found.append(self._known[tag])
+        return found
+
+    @cached_property
+    def _known(self) -> dict[str, str]:
+        """Tags that were met before, and what they are."""
+        return {}
 
     @property
     def has_labels(self) -> bool:
@@ -173,7 +195,7 @@ def notation(sentences: Sequence[Sequence[str]], scheme: str | None = None) -> N
     plain = []
     for tags in sentences:
         try:
-            plain.append([found._plain(tag, 0) for tag in tags])
+            plain.append(found.plain(tags))
         except TagError:
             continue
     return Notation(recognise(plain), spelled, outside)

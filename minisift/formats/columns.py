@@ -53,10 +53,13 @@ class Column:
 
     def of(self, line: Line) -> str:
         """The cell, empty where the line is too short; of a feature that is not there, "O"."""
-        if not 0 <= self.at(line) < len(line.cells):
+        try:
+            cell = line.cells[self.index]
+        except IndexError:
             return ""
-        cell = line.cells[self.index]
-        return dict(_FEATURE.findall(cell)).get(self.feature, "O") if self.feature else cell
+        if not self.feature:
+            return cell
+        return dict(_FEATURE.findall(cell)).get(self.feature, "O")
 
 
 @dataclass(frozen=True)
@@ -72,18 +75,22 @@ class Table:
         """Cells of most lines."""
         return Counter(len(line.cells) for s in self.sentences for line in s).most_common(1)[0][0]
 
+    @cached_property
+    def _counted(self) -> list[Counter[str]]:
+        whole = [
+            line.cells
+            for sentence in self.sentences
+            for line in sentence
+            if len(line.cells) == self.width and not line.problem
+        ]
+        counted = [Counter(cells) for cells in zip(*whole, strict=True)]
+        for cells in counted:
+            del cells[""]
+        return counted or [Counter()] * self.width
+
     def counted(self, column: Column) -> Counter[str]:
         """How often there is what in a column; blank cells are not counted."""
-        counted = Counter(
-            [
-                line.cells[column.index]
-                for sentence in self.sentences
-                for line in sentence
-                if len(line.cells) == self.width and not line.problem
-            ]
-        )
-        del counted[""]
-        return counted
+        return self._counted[column.index]
 
     @cached_property
     def counts_words(self) -> bool:
@@ -279,25 +286,32 @@ def _is_untagged(tags: Sequence[str]) -> bool:
 def _record(
     lines: Sequence[Line], word: Column, tag: Column, tags: Sequence[str], written: Notation
 ) -> Record:
-    for line, told in zip(lines, tags, strict=True):
-        problem = line.problem
-        if not problem and not told:
-            problem = (
-                f"{len(line.cells)} column(s), the tag is expected in column {tag.index}"
-                f"{' (counted from the end)' if tag.index < 0 else ''}; fix: complete the line, or "
-                "give tag_column"
-            )
-        if not problem and not word.of(line):
-            problem = "the word is blank (empty, or white space); fix: drop the line"
-        if not problem and (ends := _ENDS.search(word.of(line) + told)):
-            problem = (
-                f"word or tag hold {ends[0]!r}; fix: end lines alike, and quote what is quoted"
-            )
-        if problem:
-            return Record(line.place, problem=problem)
+    words = [word.of(line) for line in lines]
+    is_good = all(words) and all(tags) and not any(line.problem for line in lines)
+    if not is_good or _ENDS.search("".join([*words, *tags])):
+        for line, cell, told in zip(lines, words, tags, strict=True):
+            if problem := _problem(line, cell, told, tag):
+                return Record(line.place, problem=problem)
     if _is_untagged(tags) and "_" not in written.outside:
         return Record(lines[0].place, skipped="sentences without tags")
-    return record([line.place for line in lines], [word.of(line) for line in lines], tags, written)
+    return record([line.place for line in lines], words, tags, written)
+
+
+def _problem(line: Line, word: str, told: str, tag: Column) -> str:
+    """What is wrong with a line, if anything."""
+    if line.problem:
+        return line.problem
+    if not told:
+        return (
+            f"{len(line.cells)} column(s), the tag is expected in column {tag.index}"
+            f"{' (counted from the end)' if tag.index < 0 else ''}; fix: complete the line, or "
+            "give tag_column"
+        )
+    if not word:
+        return "the word is blank (empty, or white space); fix: drop the line"
+    if ends := _ENDS.search(word + told):
+        return f"word or tag hold {ends[0]!r}; fix: end lines alike, and quote what is quoted"
+    return ""
 
 
 def record(

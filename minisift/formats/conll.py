@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from minisift.data import Example
@@ -159,7 +159,7 @@ def _shape(cells: Sequence[Sequence[str]], is_strict: bool) -> _Shape:
     return _Shape(width, is_strict, 3 * longer < len(telling), tags)
 
 
-@cache
+@lru_cache(4096)
 def _is_tag(cell: str) -> bool:
     return is_tagged({cell: 1})
 

@@ -24,6 +24,7 @@ from minisift.text import split_words
 
 OPTIONS = ("tag_column", "scheme", "names", "text_field", "encoding")
 
+_WHITE = re.compile(r"\s*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
@@ -120,7 +121,7 @@ def _values(text: str) -> list[Any] | Broken:
     at, end = 0, len(text.rstrip())
     try:
         while at < end:
-            at += len(text) - at - len(text[at:].lstrip()) if text[at].isspace() else 0
+            at = _WHITE.match(text, at).end()  # type: ignore[union-attr]
             value, at = decoder.raw_decode(text, at)
             values.append(value)
     except json.JSONDecodeError as error:

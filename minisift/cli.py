@@ -349,7 +349,7 @@ def _read(given: argparse.Namespace, path: str) -> Any:
         options["names"] = options.pop("tag_names")
     examples = minisift.read(path, **options)
     if told := examples.summary():
-        print(f"{path}: {told}", file=sys.stderr)
+        print(f"{path}: {told}" if examples.counts else told, file=sys.stderr)
     return examples
 
 

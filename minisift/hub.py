@@ -29,6 +29,11 @@ def local(
     """
     is_name = isinstance(path, str) and _NAME.fullmatch(path) and not path.endswith(_GGUF)
     if is_name and not os.path.lexists(path):
+        if Path(path).parent.is_dir() and revision is None:
+            raise FileNotFoundError(
+                f"{path}: no such file or folder in {Path(path).parent}; fix: check the path, or, for a "
+                "repository of that name on a hub, say revision='main'"
+            )
         return _download(os.fspath(path), files, revision, token, endpoint)
     if revision is not None:
         raise ValueError(
@@ -54,7 +59,7 @@ def _download(
     try:
         from huggingface_hub import HfApi, errors, get_cached_repo_tree, try_to_load_from_cache
     except ImportError:
-        raise ImportError(
+        raise FileNotFoundError(
             f"{absent}, and no huggingface_hub (1.31 or newer) to download it; fix: check the path, "
             "or pip install -U huggingface_hub"
         ) from None

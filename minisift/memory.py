@@ -180,9 +180,8 @@ def _planned(
             _rehearsed(config, settings, device, n, tokens, kept, checkpointing) for n in (1, 2)
         )
         found = one + (layers - 1) * (two - one) + (one_matrix if not unpacked else 0)
-        return max(
-            0, found
-        )  # of rows of a few tokens less than the gradients that are counted apart
+        # of rows of a few tokens less than the gradients, which are counted apart
+        return max(0, found)
 
     # of packed weights one matrix at a time is unpacked
     largest = max(size for size, is_linear, _ in full.values() if is_linear)

@@ -211,6 +211,14 @@ def _no_labels(counted: Mapping[str, int]) -> frozenset[str]:
     return frozenset(tags.union(*(alike for alike in pairs.values() if len(alike) > 1)))
 
 
+def is_readable(label: str) -> bool:
+    """Whether a tag of this label is read as one again: not "O", nor several tags in one."""
+    try:
+        return Notation("iob2").plain([f"B-{label}"]) == [f"B-{label}"]
+    except TagError:
+        return False
+
+
 def fit(spelled: str, counted: Mapping[str, int]) -> int:
     """How many of the counted tags are written so, those outside of spans left out."""
     pattern = _SPELLINGS[spelled]

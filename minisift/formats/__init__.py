@@ -48,6 +48,8 @@ def records(source: Any, name: str | None, options: Options) -> Iterator[Record]
     """
     name = name or _format_of(source)
     module = _module(name)
+    if name != "huggingface":
+        _check_path(source)
     for field in dataclasses.fields(options):
         if field.name not in module.OPTIONS and getattr(options, field.name) != field.default:
             raise ValueError(
@@ -79,16 +81,12 @@ def _module(name: str) -> ModuleType:
 def _format_of(source: Any) -> str:
     if not isinstance(source, str | os.PathLike):
         return "huggingface"
+    _check_path(source)
     path = Path(source)
     if path.is_dir():
         return _format_of_folder(path)
-    if path.exists() and not path.is_file():
-        raise DataError(f"{source}: a pipe or device, which can be read once; fix: name its format")
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{source}: no such file; fix: give the path of a labelled file, or format='huggingface' "
-            "with the name of a data set on a hub"
-        )
+        raise DataError(f"{source}: a pipe or device, which can be read once; fix: name its format")
     ending = path.suffix.lower()
     if ending in _BY_ENDING:
         return _BY_ENDING[ending]
@@ -106,6 +104,24 @@ def _format_of(source: Any) -> str:
     if ending == ".txt" and path.with_suffix(".ann").is_file():
         return "brat"
     return "conll"
+
+
+def options_of(source: Any, name: str | None) -> tuple[str, ...]:
+    """The names of the reading options that a source's format has."""
+    options: tuple[str, ...] = _module(name or _format_of(source)).OPTIONS
+    return options
+
+
+def _check_path(source: Any) -> None:
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(
+            f"{type(source).__name__} is no path; fix: give a path, or leave format out"
+        )
+    if not Path(source).exists():
+        raise FileNotFoundError(
+            f"{source}: no such file; fix: give the path of a labelled file, or format='huggingface' "
+            "with the name of a data set on a hub"
+        )
 
 
 def _is_table(head: bytes) -> bool:

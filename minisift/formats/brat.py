@@ -6,11 +6,10 @@ Format: https://brat.nlplab.org/standoff.html
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,11 +72,18 @@ def _pair(text: Path, annotation: Path, options: Options) -> Iterator[Record]:
             found.append(_span(line, content))
         except ProblemError as error:
             yield Record(f"{annotation}:{number}", problem=str(error))
-    whole = record(str(text), content, found, counts=counts)
-    inside = tuple(s for s in whole.spans if 0 <= s.start < s.end <= len(content))
-    for span in set(whole.spans) - set(inside):
-        yield Record(str(annotation), content, (span,))  # refused where spans are checked
-    yield from _lines(text, replace(whole, spans=inside))
+    for kind, number in counts.items():
+        yield Record(str(annotation), note=f"{number} {kind}", counts={kind: number})
+    whole = record(str(text), content, found)
+    if whole.counts:
+        yield Record(str(text), note=next(iter(whole.counts)), counts=whole.counts)
+    inside = []
+    for span in whole.spans:
+        if 0 <= span.start < span.end <= len(content):
+            inside.append(span)
+        else:
+            yield Record(str(annotation), content, (span,))  # refused where spans are checked
+    yield from _lines(text, content, sorted(inside), whole.doubts)
 
 
 def _span(line: str, content: str) -> Found:
@@ -97,19 +103,22 @@ def _span(line: str, content: str) -> Found:
     return replace(found, doubt=Doubt("spans with gaps", f"{shown} has a gap in it"))
 
 
-def _lines(path: Path, whole: Record) -> Iterator[Record]:
+def _lines(
+    path: Path, text: str, spans: Sequence[Span], doubts: Mapping[Span, Doubt]
+) -> Iterator[Record]:
     """A record for each line of the text, or for several if a span goes through them."""
-    text, counts = whole.text, whole.counts
+    waiting = deque(spans)
+    here: list[Span] = []
+    begin, number = 0, 1
     ends = [at + 1 for at, char in enumerate(text) if char == "\n"]
-    inside = [s for s in whole.spans if "\n" in text[s.start : s.end]]
-    borders = [0, *(at for at in ends if not any(s.start < at < s.end for s in inside)), len(text)]
-    for begin, end in itertools.pairwise(borders):
-        line = text[begin:end].rstrip("\r\n")
-        if not line.strip():
-            continue
-        spans = [(s, Span(s.start - begin, s.end - begin, s.label)) for s in whole.spans]
-        spans = [(span, moved) for span, moved in spans if 0 <= moved.start < end - begin]
-        doubts = {moved: whole.doubts[span] for span, moved in spans if span in whole.doubts}
-        place = f"{path}:{1 + text.count(chr(10), 0, begin)}"
-        yield Record(place, line, tuple(moved for _, moved in spans), doubts=doubts, counts=counts)
-        counts = {}
+    for line, end in enumerate([*ends, len(text)], 1):
+        while waiting and waiting[0].start < end:
+            here.append(waiting.popleft())
+        if any(span.end > end for span in here):
+            continue  # one of them goes on in the next line
+        shown = text[begin:end].rstrip("\r\n")
+        if shown.strip() or here:
+            moved = [Span(s.start - begin, s.end - begin, s.label) for s in here]
+            doubtful = {m: doubts[s] for s, m in zip(here, moved, strict=True) if s in doubts}
+            yield Record(f"{path}:{number}", shown, tuple(moved), doubts=doubtful)
+        here, begin, number = [], end, line + 1

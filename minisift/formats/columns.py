@@ -103,7 +103,7 @@ class Table:
         """Whether a column may be the words: no numbers or ids throughout, nor one cell a sentence."""
         cells = self.counted(column)
         ids = sum(n for cell, n in cells.items() if _ID.fullmatch(cell))
-        if ids >= _SHARE * cells.total():
+        if ids >= _SHARE * cells.total() or (len(cells) == 1 and cells.total() > 1):
             return False
         several = [{column.of(line) for line in s} for s in self.sentences if len(s) > 1]
         return not several or sum(len(each) > 1 for each in several) > (1 - _SHARE) * len(several)
@@ -212,7 +212,8 @@ def _tags(table: Table, options: Options) -> Column:
     counted = table.counted(last)
     if is_tagged(counted):
         labels = table.labels(last) - _CHUNKS
-        others = [(c, table.labels(c) - _CHUNKS) for c in table.tagged]
+        word = _words(table, last)
+        others = [(c, table.labels(c) - _CHUNKS) for c in table.tagged if c != word]
         same = [c for c, held in others if held & labels or (not labels and held)]
         return same[0] if same else last
     bare = notation([list(counted.elements())], options.scheme).scheme == "io"

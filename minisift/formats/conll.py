@@ -16,7 +16,7 @@ from minisift.exceptions import DataError
 from minisift.files import read_text
 from minisift.formats.columns import TAGS, WORDS, Line, Table, records
 from minisift.formats.record import Options, Record
-from minisift.tags import encode, is_tagged
+from minisift.tags import encode, is_readable, is_tagged
 
 OPTIONS = ("word_column", "tag_column", "scheme", "encoding")
 
@@ -197,6 +197,7 @@ def _row(word: str, tag: str) -> str:
         any(mark in word + tag for mark in "\t\r\n")
         or label != label.strip()
         or word.startswith("-DOCSTART-")
+        or (label and not is_readable(label))
     ):
         raise DataError(f"{word!r} {tag!r} cannot be written as columns; fix: write JSONL")
     return f"{word}\t{tag}\n"

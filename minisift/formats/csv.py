@@ -16,7 +16,7 @@ from typing import Any
 
 from minisift.exceptions import DataError
 from minisift.files import read_text
-from minisift.formats import jsonl
+from minisift.formats import jsonl, objects
 from minisift.formats.columns import TAGS, WORDS, Line, Table, records
 from minisift.formats.record import Options, Record
 from minisift.formats.tokens import tag_names
@@ -38,7 +38,7 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
     """Rows of words, where the header names a column of words and one of tags, else rows of texts.
 
     Sentences begin where the sentence column ("Sentence #", "sentence_id", ...) says something new,
-    or behind empty rows. Cells of texts' rows that hold lists or objects are read as such.
+    or behind empty rows. Cells of texts' rows that hold lists are read as such.
     """
     path = Path(source)
     rows = _rows(path, read_text(path, options.encoding))
@@ -49,19 +49,26 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
     if isinstance(options.tag_column, int) and is_tagged(Counter(names[options.tag_column :][:1])):
         rows, names = [header, *rows], [""] * len(names)  # no header
     known = [name.casefold() for name in names]
-    lists = {n for _, row in rows for n, cell in zip(names, row, strict=False) if _is_list(cell)}
+    texts = (*objects.TEXTS, options.text_field)
+    lists = {
+        name
+        for _, row in rows
+        for name, cell in zip(names, row, strict=False)
+        if name not in texts and _is_list(cell)
+    }
     tags = [name for name, usual in zip(names, known, strict=True) if usual in TAGS]
-    is_words = options.tag_column is not None or (
-        any(name in WORDS and name != "text" for name in known)
-        and bool(tags)
-        and not lists & set(tags)
-    )
-    if is_words and options.text_field is None:
-        options = replace(
-            options, tag_column=tags[-1] if options.tag_column is None else options.tag_column
-        )
+    tag = options.tag_column if options.tag_column is not None else tags[-1] if tags else None
+    has_words = any(name in WORDS and name != "text" for name in known)
+    is_told = options.tag_column is not None or options.word_column is not None or has_words
+    if tag is not None and is_told and tag not in lists and options.text_field is None:
+        options = replace(options, tag_column=tag)
         yield from records(_table(path, names, rows, options), options)
         return
+    if options.word_column is not None:
+        raise ValueError(
+            f"word_column={options.word_column!r}, but {path} is no table of words with a tag each; "
+            "fix: leave it out, or give tag_column"
+        )
     entries = [(f"{path}:{number}", _record(names, row, lists)) for number, row in rows if any(row)]
     yield from jsonl.records(entries, options, path)
 
@@ -145,11 +152,11 @@ def _is_list(cell: str) -> bool:
 
 def _value(cell: str) -> Any:
     """What a cell spells in JSON, or as Python and numpy print lists; an empty cell is an empty list."""
-    cell = cell.strip()
+    given, cell = cell, cell.strip()
     if not cell:
         return []
-    if cell[0] not in "[{":
-        return cell
+    if cell[0] != "[":
+        return given
     if _NUMPY.fullmatch(cell):
         cell = f"[{', '.join(re.findall(_PRINTED, cell))}]"
     for parse in (json.loads, ast.literal_eval):
@@ -157,7 +164,7 @@ def _value(cell: str) -> Any:
             return _lists(parse(cell))
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-    return cell
+    return given
 
 
 def _lists(value: Any) -> Any:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from minisift.exceptions import DataError
 from minisift.formats import jsonl
+from minisift.formats.objects import others, told_keys
 from minisift.formats.record import Options, Record
 from minisift.formats.tokens import of_rows, tag_names
 
@@ -36,22 +38,26 @@ def read(source: Any, options: Options) -> Iterator[Record]:
     lists = {name: inner for name, feature in features.items() if (inner := _inner(feature))}
     # without a format: rows are plain lists, not arrays or tensors
     plain = data.with_format(None)
-    if not any(map(_is_text, lists.values())) or options.text_field:
+    has_spans = any(isinstance(inner, Mapping) and "start" in inner for inner in lists.values())
+    has_words = any(map(_is_text, lists.values())) and not (has_spans and "text" in features)
+    if not has_words or options.text_field:
         rows = [{k: _plain(v, features[k]) for k, v in row.items()} for row in plain]
         places = [f"dataset row {number}" for number in range(len(rows))]
         yield from jsonl.records(zip(places, rows, strict=True), options)
         return
     column = _tags(lists, options.tag_column, options.names)
     words = _words(lists, column, options.word_column)
-    names = getattr(lists[column], "names", None) or options.names
-    yield from of_rows(
-        [
-            (f"dataset row {number}", row[words], row[column])
-            for number, row in enumerate(plain.select_columns([words, column]))
-        ],
+    names = options.names or getattr(lists[column], "names", None)
+    rows = [{k: _plain(v, features[k]) for k, v in row.items() if k != column} for row in plain]
+    places = [f"dataset row {number}" for number in range(len(rows))]
+    yield from told_keys(list(zip(places, rows, strict=True)), None, (words, "id"))
+    made = of_rows(
+        list(zip(places, (row[words] for row in rows), plain[column], strict=True)),
         tag_names(names, column) if names is not None else None,
         options.scheme,
     )
+    for record, row in zip(made, rows, strict=True):
+        yield replace(record, counts={**record.counts, **others(row, words)})
 
 
 def _datasets() -> Any:

@@ -10,7 +10,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +37,25 @@ class Broken(str):
 def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
     """Records of a file: one a line, those of an array, or of an object that has a list of them."""
     path = Path(source)
-    yield from records(_entries(path, read_text(path, options.encoding)), options, path)
+    yield from records(_entries(path, read_text(path, options.encoding), options), options, path)
 
 
 def records(
     entries: Iterable[Entry], options: Options, path: Path | None = None
 ) -> Iterator[Record]:
-    """Records of parsed entries, run by run of one kind; path: of the file that they are from."""
-    plain = [(place, tokens.with_words(objects.as_object(value))) for place, value in entries]
-    for reader, run in groupby(plain, key=lambda entry: _reader(entry[1])):
-        yield from reader(list(run), options, path)
+    """Records of parsed entries, in their order; path: of the file that they are from.
+
+    Each kind of record is read as a whole: what most of a file says settles the rest.
+    """
+    by_reader: dict[Reader, list[Entry]] = {}
+    order: dict[str, int] = {}
+    for number, (place, value) in enumerate(entries):
+        value = tokens.with_words(objects.as_object(value))
+        by_reader.setdefault(_reader(value), []).append((place, value))
+        order[place] = number
+    made = [record for reader, own in by_reader.items() for record in reader(own, options, path)]
+    # what is said of the file as a whole comes first
+    yield from sorted(made, key=lambda record: order.get(record.place, -1))
 
 
 def _reader(value: Any) -> Reader:
@@ -68,7 +76,7 @@ def _broken(entries: Sequence[Entry], options: Options, path: Path | None) -> It
         yield Record(place, problem=str(problem))
 
 
-def _entries(path: Path, text: str) -> list[Entry]:
+def _entries(path: Path, text: str, options: Options) -> list[Entry]:
     """Places and values: a line each, or the members of one value, on as many lines as it likes."""
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
@@ -88,19 +96,20 @@ def _entries(path: Path, text: str) -> list[Entry]:
             for at, value in enumerate(values)
         ]
     (value,) = values
-    members = _members(value)
+    members = _members(value, options)
     if members is None:
         return [(f"{path}:{lines[0][0]}", value)]
     return [(f"{path}: record {number}", member) for number, member in enumerate(members, 1)]
 
 
-def _members(value: Any) -> list[Any] | None:
+def _members(value: Any, options: Options) -> list[Any] | None:
     """The records of a value that is a list of them, or an object with just one such list."""
     if isinstance(value, list):
         return None if objects.as_object(value) is not value else value
     if not isinstance(value, Mapping) or _reader(value) is not objects.read:
         return None
-    if objects.holds_spans(value) or any(isinstance(value.get(key), str) for key in objects.TEXTS):
+    texts = (*objects.TEXTS, options.text_field)
+    if objects.holds_spans(value) or any(isinstance(value.get(key), str) for key in texts):
         return None
     lists = [
         held
@@ -110,7 +119,7 @@ def _members(value: Any) -> list[Any] | None:
     ]
     inner = [held for held in value.values() if isinstance(held, Mapping)]
     if not lists and len(inner) == 1:
-        return _members(inner[0])
+        return _members(inner[0], options)
     return lists[0] if len(lists) == 1 else None
 
 

@@ -19,7 +19,9 @@ Entry = tuple[str, Any]
 _SPANS = ("spans", "label", "labels", "entities")
 TEXTS = ("text", "data", "content", "sentence", "body")
 """Usual keys of a text."""
-_OTHERS = ("tokens", "words", "tags", "ner_tags", "relations", "predictions")
+WORDS = ("tokens", "words", "tokenized_text", "token")
+"""Usual keys of a list of words."""
+_OTHERS = (*WORDS, "tags", "ner_tags", "relations", "predictions")
 """Lists that are no spans, though their members may look like it."""
 _READ = frozenset((*_SPANS, "text", "data", "words", "tokens", "answer"))
 _ANSWERS = {
@@ -31,13 +33,15 @@ _ANSWERS = {
 def read(entries: Sequence[Entry], options: Options, path: Path | None) -> Iterator[Record]:
     """A Record for each entry, an object with a text and a list of spans."""
     objects = [value for _, value in entries if isinstance(value, Mapping)]
-    # a key that holds spans in one record holds none where its list is empty
-    own = {key for value in objects for key, held in value.items() if _is_own(key, held)}
-    yield from told_keys(entries, path, (*_READ, *own, (options.text_field or "").split(".")[0]))
+    # what holds spans in one record holds none where its list is empty
+    usual = {key for value in objects for key in _SPANS if _holds(value, key) and value[key]}
+    others = {key for value in objects for key in _other_spans(value)}
+    field = (options.text_field or "").split(".")[0]
+    yield from told_keys(entries, path, (*_READ, *others, field))
     tags = _labels_that_are_tags(objects)
     for place, value in entries:
         try:
-            made = _record(place, value, options, own)
+            made = _record(place, value, options, usual or others)
         except ProblemError as error:
             yield Record(place, problem=str(error))
         except SkippedError as error:
@@ -52,12 +56,15 @@ def read(entries: Sequence[Entry], options: Options, path: Path | None) -> Itera
 
 
 def _labels_that_are_tags(objects: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Labels "B-x" and "I-x" of one x, as predictions for single words have them."""
-    labels: set[str] = set()
-    for value in objects:
-        for key, held in value.items():
-            if _is_own(key, held):
-                labels.update(found.label for entry in held for found in _span(entry))
+    """Labels "B-x" and "I-x" of one x, as a pipeline predicts them for single words."""
+    labels = {
+        str(entry["entity"])
+        for value in objects
+        for key in _SPANS
+        if _holds(value, key)
+        for entry in value[key]
+        if isinstance(entry, Mapping) and "entity" in entry and "word" in entry
+    }
     kinds = {label[2:] for label in labels if label.startswith("B-")}
     kinds &= {label[2:] for label in labels if label.startswith("I-")}
     return {f"{letter}-{kind}" for letter in "BI" for kind in kinds}
@@ -110,14 +117,15 @@ def _record(place: str, value: Any, options: Options, own: Collection[str]) -> R
 
 def others(value: Mapping[str, Any], key: str) -> dict[str, int]:
     """What a record holds beside the spans or tags under a key: those under others, relations."""
-    counts = {}
+    counts: dict[str, int] = {}
+    usual = [other for other in _SPANS if _holds(value, other) and value[other]]
+    for other in [*usual, *_other_spans(value)]:
+        if other != key:
+            counts[f"spans under {other!r} not read"] = len(value[other])
     for other, held in value.items():
-        if other != key and _is_own(other, held):
-            counts[f"spans under {other!r} not read"] = len(held)
-        elif (
-            other != key and are_tags(held) and (tags := sum(tag not in ("O", "o") for tag in held))
-        ):
-            counts[f"tags under {other!r} not read"] = tags
+        if other not in (key, *WORDS) and are_tags(held):
+            counts[f"tags under {other!r} not read"] = sum(tag not in ("O", "o") for tag in held)
+    counts = {what: number for what, number in counts.items() if number}
     if relations := value.get("relations"):
         counts["relations not read"] = len(relations) if isinstance(relations, list) else 1
     return counts
@@ -143,11 +151,9 @@ def _span(entry: Any) -> list[Found]:
 
 def _spans_key(value: Mapping[str, Any], own: Collection[str]) -> str:
     """The key of the spans; own: keys that hold some anywhere in the file. Raises ProblemError."""
-    usual = [key for key in _SPANS if _holds(value, key)]
-    filled = [key for key, held in value.items() if _is_own(key, held)]
-    holding = usual
-    if not any(value[key] for key in usual):
-        holding = [*usual, *(key for key in filled if key not in usual)]
+    holding = [key for key in _SPANS if _holds(value, key)]
+    if not any(value[key] or key in own for key in holding):
+        holding += _other_spans(value)
     holding = holding or [key for key in own if value.get(key) == []]
     if len(holding) > 1:
         raise ProblemError(f"spans under {' and '.join(map(repr, holding))}; fix: keep one")
@@ -179,11 +185,17 @@ def _holds(value: Mapping[str, Any], key: str) -> bool:
     )
 
 
-def _is_own(key: str, members: Any) -> bool:
-    """Whether there are spans under a key, whatever its name."""
-    if key in _OTHERS or not isinstance(members, list) or not members:
-        return False
-    return all(map(_is_span, members))
+def _other_spans(value: Mapping[str, Any]) -> list[str]:
+    """Keys that hold spans under other names than the usual ones."""
+    return [
+        key
+        for key, members in value.items()
+        if key not in _SPANS
+        and key not in _OTHERS
+        and isinstance(members, list)
+        and members
+        and all(map(_is_span, members))
+    ]
 
 
 def _is_span(value: Any) -> bool:

@@ -14,12 +14,11 @@ from typing import Any
 from minisift.data import Span
 from minisift.exceptions import DataError
 from minisift.formats.columns import record
-from minisift.formats.objects import Entry, are_tags, holds_spans, others, told_keys
+from minisift.formats.objects import WORDS, Entry, are_tags, holds_spans, others, told_keys
 from minisift.formats.offsets import found_of, member
 from minisift.formats.record import Options, ProblemError, Record
 from minisift.tags import is_tagged, notation
 
-_WORDS = ("tokens", "words", "tokenized_text", "token")
 _TAGS = ("ner_tags", "tags", "labels", "ner", "ner_labels", "label")
 _SIDECARS = ("label.json", "labels.json", "dataset_info.json", "dataset_infos.json")
 """Files beside the data in which data sets of the hub keep the names of numbered tags."""
@@ -29,7 +28,7 @@ def words_key(value: Any) -> str | None:
     """The key of a record's list of words, if it has one."""
     if not isinstance(value, Mapping):
         return None
-    for key in _WORDS:
+    for key in WORDS:
         words = value.get(key)
         if isinstance(words, list) and all(isinstance(word, str) for word in words):
             return key
@@ -66,7 +65,7 @@ def is_tagged_words(value: Any) -> bool:
 
 def read_gliner(entries: Sequence[Entry], options: Options, path: Path | None) -> Iterator[Record]:
     """Records of words and spans of them; the last word of a span is counted in."""
-    yield from told_keys(entries, path, (*_WORDS, "text", "ner"))
+    yield from told_keys(entries, path, (*WORDS, "text", "ner"))
     for place, value in entries:
         words = value[words_key(value)]
         try:
@@ -120,7 +119,7 @@ def read(entries: Sequence[Entry], options: Options, path: Path | None) -> Itera
     names = _names(entries, key, options.names, path)
     if path is not None and names and options.names is None:
         yield Record(str(path), note="the names of tags are those of the file beside it")
-    yield from told_keys(entries, path, (*_WORDS, "text", key))
+    yield from told_keys(entries, path, (*WORDS, "text", key))
     rows = [(place, value[words_key(value)], value.get(key)) for place, value in entries]
     made = of_rows(rows, names, options.scheme)
     for each, (_, value) in zip(made, entries, strict=True):
@@ -219,6 +218,10 @@ def tag_names(given: Any, key: str) -> dict[int, str]:
     """Names of numbered tags: a list, a ClassLabel, a mapping either way, or a JSON file with one."""
     shown = given
     if isinstance(given, str | os.PathLike):
+        if not Path(given).is_file():
+            raise FileNotFoundError(
+                f"{given}: no such file; fix: give a list of names, or its path"
+            )
         try:
             given = json.loads(Path(given).read_text(encoding="utf-8-sig"))
         except ValueError as error:
@@ -229,7 +232,7 @@ def tag_names(given: Any, key: str) -> dict[int, str]:
         pairs = [
             (name, int(number)) if isinstance(number, int) else (number, int(name))
             for name, number in given.items()
-            if isinstance(number, int) or str(name).isdigit()
+            if isinstance(number, int) or str(name).isdecimal()
         ]
         names = {number: name for name, number in pairs}
         given = given if len(names) == len(given) else None
@@ -249,10 +252,11 @@ def _in_features(content: Any, key: str) -> Any:
     """The names in a data set's own description (dataset_info.json)."""
     if not isinstance(content, Mapping):
         return None
-    if key in content.get("features", {}):
-        feature = content["features"][key]
+    features = content.get("features")
+    if isinstance(features, Mapping) and key in features:
+        feature = features[key]
         while isinstance(feature, Mapping) and "names" not in feature:
             feature = feature.get("feature")
-        return feature and feature["names"]
+        return feature["names"] if isinstance(feature, Mapping) else None
     found = (_in_features(inner, key) for inner in content.values())
     return next((names for names in found if names), None)

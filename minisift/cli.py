@@ -25,7 +25,7 @@ from minisift import inputs
 from minisift.data import OnError, OnMisaligned, Span
 from minisift.evaluation import Report
 from minisift.files import whole
-from minisift.formats import NAMES
+from minisift.formats import NAMES, options_of
 from minisift.inputs import Input, read_inputs
 from minisift.labeler import FORMATS, OnLong
 from minisift.settings import Settings
@@ -217,14 +217,17 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
             type=_converter(types_[field.name]),
             default=argparse.SUPPRESS,
             metavar=field.name.upper(),
-            help=f"{words[field.name]} (default: {field.default})".replace("%", "%%"),
+            help=f"{words.get(field.name, '')} (default: {field.default})".replace("%", "%%"),
         )
 
 
 @functools.cache
 def _words() -> dict[str, str]:
-    """The docstring under each field of Settings."""
-    (defined,) = ast.parse(inspect.getsource(Settings)).body
+    """The docstring under each field of Settings, where its source is at hand."""
+    try:
+        (defined,) = ast.parse(inspect.getsource(Settings)).body
+    except OSError:
+        return {}
     assert isinstance(defined, ast.ClassDef)
     return {
         ast.unparse(field.target): " ".join(ast.literal_eval(told.value).split())
@@ -297,8 +300,8 @@ _READING: dict[str, dict[str, Any]] = {
     "word_column": {
         "type": _column,
         "metavar": "COLUMN",
-        "help": "column of the words, by number from 0 (-1 is the last) or by name; the first that is "
-        "not a count by default",
+        "help": "column of the words, by number from 0 (-1 is the last) or by name; the first that "
+        "holds no numbers or ids by default",
     },
     "tag_column": {
         "type": _column,
@@ -343,10 +346,15 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         group.add_argument("--" + name.replace("_", "-"), default=argparse.SUPPRESS, **how)
 
 
-def _read(given: argparse.Namespace, path: str) -> Any:
+def _read(given: argparse.Namespace, path: str, others: Sequence[str] = ()) -> Any:
+    """Examples by the reading flags; a flag that another file is read by need not fit this one."""
     options = _given(given, _READING)
     if "tag_names" in options:
         options["names"] = options.pop("tag_names")
+    format = options.get("format")
+    known = {option for other in others for option in options_of(other, format)}
+    unfit = known - set(options_of(path, format)) if known else known
+    options = {name: value for name, value in options.items() if name not in unfit}
     examples = minisift.read(path, **options)
     if told := examples.summary():
         print(f"{path}: {told}" if examples.counts else told, file=sys.stderr)
@@ -372,8 +380,8 @@ def _training(given: argparse.Namespace) -> dict[str, Any]:
     """The arguments that `fit` and `plan` share."""
     return {
         "model": given.model,
-        "train_set": _read(given, given.train),
-        "dev_set": _read(given, given.dev) if given.dev else None,
+        "train_set": _read(given, given.train, [given.dev] if given.dev else ()),
+        "dev_set": _read(given, given.dev, [given.train]) if given.dev else None,
         "output_dir": given.output_dir,
         "names": given.names,
         "descriptions": given.descriptions,

@@ -194,7 +194,8 @@ def read(
     and first line.
     word_column, tag_column: of columns and tables, by number from 0 (from the end if negative) or by
     name where they have names; tag_column also of words with tags in JSON and data sets. By default
-    the words' column is the first that is not a count, and the tags' the last that holds tags.
+    the words' column is the first that holds no counts, offsets or ids, and the tags' the last one if it
+    holds tags, else the only one that does; of several with the same labels the first.
     scheme: "iob1", "iob2", "iobes", "bilou", "bmes", "bmewo", "io", or None to recognise it from the
     whole file.
     names: of tags that are numbers, in their order: a list, a `ClassLabel`, a mapping, or the path of

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 WordSpan = tuple[int, int, str]
@@ -47,13 +47,20 @@ _SPELLINGS = {
         "b": r"(?P<letter>[bimesluw])(?P<label>)",
     }.items()
 }
+CHUNKS = frozenset(
+    "NP VP PP ADVP ADJP SBAR PRT CONJP INTJ LST UCP NC VC PC CLS ADVC ADJC CONJC AP QP AdP VN VGF VGNF "
+    "VGNN CCP BLK JJP RBP NEGP FRAGP".split()
+)
+"""Labels of chunks, which stand beside names but are no part of them."""
 UNNAMED = "entity"
 """The label of spans whose tags are letters alone."""
 _BARE = "PER"
 _OUTSIDE = ("O", "o")
 _NOTHING = ("_", "-", "*")
 """What stands outside of spans where no word is "O"."""
-_SEVERAL = re.compile(r"[|,;/+&# ]")
+_SEVERAL = re.compile(r"[|,; ]")
+_SIGNS = re.compile(r"[/+&#]")
+"""What parts several tags in one; signs may as well stand in a label."""
 _PAIRED = re.compile(r"(?P<first>[BIbi])(?P<rest>\W?.{2,})|(?P<before>.{2,}\W?)(?P<last>[BIbi])")
 """A label that may be a tag in a spelling that is not known: "B:PER", "BPER"."""
 
@@ -97,6 +104,8 @@ class Notation:
     outside: tuple[str, ...] = ("O",)
     refused: frozenset[str] = frozenset()
     """What stands among bare labels but is none."""
+    seen: frozenset[str] = frozenset()
+    """The file's tags."""
 
     def decode(self, tags: Sequence[str]) -> list[WordSpan]:
         """Spans of a sentence's tags as the file has them. Raises TagError with the word's index."""
@@ -130,7 +139,9 @@ class Notation:
     def odd(self, tags: Iterable[str]) -> int:
         """How many tags are spelled as of a label, but of the label "O": "I-O", "B-O"."""
         matches = (self._match(tag) for tag in tags if tag not in self.outside)
-        return sum(match["label"] in _OUTSIDE for match in matches if match)
+        if self._has_label_o:
+            return 0
+        return sum(match["label"] in self.outside for match in matches if match)
 
     def _plain(self, tag: str, index: int) -> str:
         """The tag as "B-PER" or "O". Raises TagError."""
@@ -153,17 +164,25 @@ class Notation:
                 f"{tag!r} is not a tag such as {how}; fix: correct it, or give tag_column, or "
                 "scheme='io' for labels without letters",
             )
-        if match["label"] in _OUTSIDE:
+        if match["label"] in self.outside and not self._has_label_o:
             return "O"
         return f"{match['letter'].upper()}-{match['label'] or UNNAMED}"
 
     def _labels(self, tag: str) -> list[str]:
         """The labels of a tag; more than one if it is several tags in one."""
-        parts = _SEVERAL.split(tag)
         if self.spelled == _BARE:
             return tag.split("|")
+        parts = _SEVERAL.split(tag)
+        if len(signed := _SIGNS.split(tag)) > 1 and self.seen.issuperset(signed):
+            parts = signed
         matches = [self._match(part) for part in parts if part not in self.outside]
         return [match["label"] for match in matches if match] if all(matches) else [tag]
+
+    @cached_property
+    def _has_label_o(self) -> bool:
+        """Whether spans of a label "O" begin somewhere: then it is a label (opinions, say)."""
+        matches = (self._match(tag) for tag in self.seen)
+        return any(m["label"] in self.outside and m["letter"] in "BbSsUuWw" for m in matches if m)
 
     def _match(self, tag: str) -> re.Match[str] | None:
         return _SPELLINGS[self.spelled].fullmatch(tag) if self.spelled != _BARE else None
@@ -187,18 +206,19 @@ def notation(sentences: Sequence[Sequence[str]], scheme: str | None = None) -> N
     bare = 2 * fits[spelled] < labelled and (scheme == "io" or is_io)
     if scheme is None and bare:
         return Notation("io", _BARE, outside, _no_labels(counted))
+    seen = frozenset(counted)
     if scheme == "io":
-        return Notation("io", _BARE if bare else spelled, outside)
+        return Notation("io", _BARE if bare else spelled, outside, seen=seen)
     if scheme:
-        return Notation(scheme, spelled, outside)
-    found = Notation("iob2", spelled, outside)
+        return Notation(scheme, spelled, outside, seen=seen)
+    found = Notation("iob2", spelled, outside, seen=seen)
     plain = []
     for tags in sentences:
         try:
             plain.append(found.plain(tags))
         except TagError:
             continue
-    return Notation(recognise(plain), spelled, outside)
+    return replace(found, scheme=recognise(plain))
 
 
 def _no_labels(counted: Mapping[str, int]) -> frozenset[str]:

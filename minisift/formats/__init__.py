@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -88,10 +89,14 @@ def _format_of(source: Any) -> str:
     if not path.is_file():
         raise DataError(f"{source}: a pipe or device, which can be read once; fix: name its format")
     ending = path.suffix.lower()
-    if ending in _BY_ENDING:
+    if ending in _BY_ENDING and ending != ".csv":
         return _BY_ENDING[ending]
     with path.open("rb") as file:
         head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if _ends_in_tag(head):
+        return "conll"
+    if ending == ".csv":
+        return "csv"
     for begin, what in _NOT_TEXT.items():
         if head.startswith(begin):
             raise DataError(f"{source}: {what}")
@@ -122,6 +127,12 @@ def _check_path(source: Any) -> None:
             f"{source}: no such file; fix: give the path of a labelled file, or format='huggingface' "
             "with the name of a data set on a hub"
         )
+
+
+def _ends_in_tag(head: bytes) -> bool:
+    """Whether the first line is a word and its tag, whatever else the word looks like."""
+    line = head.split(b"\n")[0].rstrip()
+    return bool(re.search(rb"[\t ](?:O|[BIESLUMW]-[^\s,;]+)$", line)) and b"," not in line
 
 
 def _is_table(head: bytes) -> bool:

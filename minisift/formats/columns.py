@@ -13,20 +13,18 @@ from typing import NamedTuple
 from minisift.data import Example
 from minisift.exceptions import DataError
 from minisift.formats.record import Options, Record
-from minisift.tags import UNNAMED, Notation, TagError, is_tagged, notation
+from minisift.tags import CHUNKS, UNNAMED, Notation, TagError, is_tagged, notation
 
 WORDS = ("form", "token", "tokens", "word", "words", "text")
 """Names of the words' column."""
 TAGS = ("tag", "tags", "ner", "ner_tag", "ner_tags", "label", "labels", "entity", "iob", "bio")
 """Names of the tags' column."""
+_ID = re.compile(r"[a-z]?(\d+)(?:[-.:](\d+))?")
+"""A number, or an id such as t1, or 2-1 for the first word of the second sentence."""
 _COUNT = re.compile(r"(\d+)([-.]\d+)?")
 """A word's number in CoNLL-U; with the second part, a row for several words (1-2) or an empty node (1.1)."""
-_ID = re.compile(r"[A-Za-z]{0,2}[-.]?\d+(?:[-.:]\d+)*")
-"""A number, or an id such as t1 or 1-2."""
 _FEATURE = re.compile(r"(?:^|(?<=\|))([^=|]+)=([^|]*)")
 """One of a cell's features, such as ``name=B-PER``."""
-_CHUNKS = frozenset("NP VP PP ADVP ADJP SBAR PRT CONJP INTJ LST UCP NC VC PC CLS".split())
-"""Labels of chunks, which stand beside names but are no part of them."""
 _ENDS = re.compile(r"[\r\n\t]")
 _SHARE = 0.9
 """Of the cells of a column, or the sentences, from how many on they speak for all."""
@@ -94,19 +92,61 @@ class Table:
 
     @cached_property
     def counts_words(self) -> bool:
-        """Whether the first column holds numbers throughout, as those of CoNLL-U's rows."""
-        cells = self.counted(Column(0))
-        numbers = sum(n for cell, n in cells.items() if _COUNT.fullmatch(cell))
-        return self.width > 2 and any(map(str.isdigit, cells)) and numbers >= _SHARE * cells.total()
+        """Whether the first column counts the words, as in CoNLL-U, whose further rows are none."""
+        plain = any(map(str.isdecimal, self.counted(Column(0))))
+        return self.width > 2 and plain and self._counts(Column(0))
 
     def is_of_words(self, column: Column) -> bool:
-        """Whether a column may be the words: no numbers or ids throughout, nor one cell a sentence."""
+        """Whether a column may be the words: no counts, offsets or ids, nor one cell a sentence."""
         cells = self.counted(column)
-        ids = sum(n for cell, n in cells.items() if _ID.fullmatch(cell))
-        if ids >= _SHARE * cells.total() or (len(cells) == 1 and cells.total() > 1):
+        if self._counts(column) or self._is_offsets(column) or (len(cells) == 1 < cells.total()):
             return False
-        several = [{column.of(line) for line in s} for s in self.sentences if len(s) > 1]
-        return not several or sum(len(each) > 1 for each in several) > (1 - _SHARE) * len(several)
+        several = [[column.of(line) for line in s] for s in self.sentences if len(s) > 1]
+        alike = sum(len(set(each)) == 1 for each in several)
+        is_told = all(re.search(r"[\d/]", cell) for cell in cells) or (
+            sum(len(each) > 2 for each in several) > 1
+        )
+        return not (several and is_told and alike >= _SHARE * len(several))
+
+    def _numbers(self, column: Column) -> list[list[int]]:
+        """The numbers of words in a column, by sentence; no list at all if it holds anything else."""
+        matches = [[_ID.fullmatch(column.of(line)) for line in s] for s in self.sentences]
+        if not all(match for each in matches for match in each):
+            return []
+        are_pairs = all(match and match[2] for each in matches for match in each)
+        # else those of two numbers are CoNLL-U's further rows
+        return [
+            [
+                int(match[2 if are_pairs else 1])
+                for match in each
+                if match and (are_pairs or not match[2])
+            ]
+            for each in matches
+        ]
+
+    def _counts(self, column: Column) -> bool:
+        """Whether it counts by one, in each sentence, from 0 or 1, or on through the file."""
+        sentences = self._numbers(column)
+        flat = [number for each in sentences for number in each]
+        is_one = len(flat) == 1 and bool({"0", "1"} & self.counted(column).keys())
+        runs_on = len(flat) > 1 and flat == list(range(flat[0], flat[0] + len(flat)))
+        several = [each for each in sentences if len(each) > 1]
+        by_one = sum(each == list(range(each[0], each[0] + len(each))) for each in several)
+        anew = not several and len(flat) > 1 and set(flat) <= {0, 1}
+        return is_one or runs_on or anew or (bool(several) and by_one >= _SHARE * len(several))
+
+    def _is_offsets(self, column: Column) -> bool:
+        """Whether it and the one beside it hold where words begin and end."""
+        begins, beside = self._numbers(column), Column(column.index + 1)
+        ends = self._numbers(beside) if beside.index < self.width else []
+        if not begins or not ends:
+            before = Column(column.index - 1)
+            return column.index > 0 and bool(begins) and self._is_offsets(before)
+        if [*map(len, begins)] != [*map(len, ends)]:
+            return False
+        return all(
+            a < b for each in zip(begins, ends, strict=True) for a, b in zip(*each, strict=True)
+        )
 
     @cached_property
     def tagged(self) -> list[Column]:
@@ -145,8 +185,9 @@ class Table:
         )
 
     def labels(self, column: Column) -> set[str]:
-        """The labels of a column of tags."""
-        return {tag[2:] for tag in self.counted(column) if tag[1:2] in ("-", "_")}
+        """The labels of a column of tags; none of one that holds chunks."""
+        labels = {tag[2:] for tag in self.counted(column) if tag[1:2] in ("-", "_")}
+        return set() if 2 * len(labels & CHUNKS) >= len(labels) else labels
 
     def shown(self, column: Column) -> str:
         """What to call a column: its name, or its number."""
@@ -211,11 +252,10 @@ def _tags(table: Table, options: Options) -> Column:
         last = Column(last.index - 1)
     counted = table.counted(last)
     if is_tagged(counted):
-        labels = table.labels(last) - _CHUNKS
-        word = _words(table, last)
-        others = [(c, table.labels(c) - _CHUNKS) for c in table.tagged if c != word]
-        same = [c for c, held in others if held & labels or (not labels and held)]
-        return same[0] if same else last
+        labels = table.labels(last)
+        others = [c for c in table.tagged if c != _words(table, last)]
+        same = [c for c in others if table.labels(c) & labels or (not labels and table.labels(c))]
+        return same[0] if same and same[0].index != last.index % table.width else last
     bare = notation([list(counted.elements())], options.scheme).scheme == "io"
     if bare and not table.tagged:
         return last
@@ -262,7 +302,7 @@ def _what_else(table: Table, word: Column, tag: Column) -> Iterator[Record]:
         note = f"the words are those of column {table.shown(word)} of {table.width}"
         yield Record(place, note=note)
     for column in table.tagged:
-        if column.index == index or not table.labels(column) - _CHUNKS:
+        if column.index in (index, word.index % table.width) or not table.labels(column):
             continue
         tags = [[column.of(line) for line in s if column.of(line)] for s in table.sentences]
         written = notation(tags)
@@ -272,8 +312,9 @@ def _what_else(table: Table, word: Column, tag: Column) -> Iterator[Record]:
                 spans += len(written.decode(sentence))
             except TagError:
                 continue
-        what = f"spans in column {table.shown(column)} not read"
-        yield Record(place, counts={what: spans}, note=f"{spans} {what}")
+        if spans:
+            what = f"spans in column {table.shown(column)} not read"
+            yield Record(place, counts={what: spans}, note=f"{spans} {what}")
 
 
 def _is_whole(lines: Sequence[Line], tags: Sequence[str]) -> bool:

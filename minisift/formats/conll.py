@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -74,15 +74,26 @@ def _sentences(
         block, first = sure[0]
         block.remove(first)
         header = first[2]
-    # lines such as "#doc 7" are no words if they stand over most of the sentences
-    heads = sum(bool(block) and shape.is_short(block[0][2]) for block in told)
-    is_head = 2 * heads > len(told)
+    heads = Counter(block[0][2][0] for block in told if block and shape.is_odd(*block[0][1:]))
+    # lines such as "#doc 7" are no words if they stand over many sentences, or alone
+    usual = {head for head, times in heads.items() if times > 1 or 2 * heads.total() > len(told)}
+
+    def is_head(line: str, columns: Sequence[str]) -> bool:
+        is_usual = columns[0] in usual or shape.is_comment(line, columns)
+        return shape.is_odd(line, columns) and is_usual
+
     sentences = []
     for block in told:
-        if is_head and block and shape.is_short(block[0][2]):
-            del block[0]
-        words = itertools.dropwhile(lambda each: shape.is_comment(*each[1:]), block)
-        sentences.append([shape.line(*each) for each in words if not shape.is_remark(*each[1:])])
+        if all(
+            shape.is_odd(line, each) and not shape.is_word(line, each) for _, line, each in block
+        ):
+            continue
+        rest = itertools.dropwhile(lambda each: is_head(*each[1:]), block)
+        words = [each for each in rest if not shape.is_remark(*each[1:])]
+        # a sentence that is wider throughout has one more column, not words with blanks
+        is_wider = len(words) > 1 and all(len(columns) > shape.width for *_, columns in words)
+        own = replace(shape, is_usual=False) if is_wider else shape
+        sentences.append([own.line(*each) for each in words])
     return header, sentences
 
 
@@ -90,7 +101,11 @@ def _cells(lines: Sequence[str]) -> list[list[str]]:
     """Each line's columns, split the way that most of the lines are."""
     sure = [line for line in lines if not line.startswith("#")] or lines
     if 2 * sum("\t" in line for line in sure) > len(sure):
-        return [[cell.strip() for cell in line.split("\t")] for line in lines]
+        cells = [[cell.strip() for cell in line.split("\t")] for line in lines]
+        # columns set apart by as many tabs as it takes
+        dense = [[cell for cell in each if cell] for each in cells]
+        widths = {len(each) for each in dense}
+        return dense if len(widths) == 1 and len({*map(len, cells)}) > 1 else cells
     trimmed = [line.strip(" \r") for line in lines]
     cells = [_SPACES.split(line) for line in trimmed]
     if 2 * sum(each[1:3] == _STUDIO for each in cells) > len(sure):
@@ -110,21 +125,24 @@ class _Shape:
     tags: frozenset[str]
     """What stands in the last column of lines that are surely words."""
 
-    def is_short(self, cells: Sequence[str]) -> bool:
-        return cells[0].startswith("#") and len(cells) == 1 < self.width
+    def is_odd(self, line: str, cells: Sequence[str]) -> bool:
+        """Whether a line begins with a sign and is not made as those of words are."""
+        is_tag = cells[-1] in self.tags or re.match(r"[BIMESLUW]-.|O$", cells[-1])
+        return line.startswith("#") and not (len(cells) == self.width and is_tag)
 
     def is_comment(self, line: str, cells: Sequence[str]) -> bool:
-        """Whether a line at the head of a sentence begins with a sign and is not made like words'."""
-        if not line.startswith("#"):
-            return False
-        if len(cells) == self.width and (cells[-1] in self.tags or _is_tag(cells[-1])):
-            return False
-        is_word = line[1:2].strip(" \t#!:") and (len(cells) == self.width or not cells[-1])
-        return not is_word and not (self.is_short(cells) and re.match(r"#\w", line))
+        """Whether such a line is a comment by itself: a sign and a blank, or what no word looks like."""
+        is_broken = re.fullmatch(r"#\w\S*", line.strip()) is not None
+        return not self.is_word(line, cells) and not is_broken
+
+    def is_word(self, line: str, cells: Sequence[str]) -> bool:
+        """Whether such a line begins with a word, such as a hashtag, and has its columns."""
+        is_whole = len(cells) == self.width or not cells[-1]
+        return re.match(r"#[\w@]", line) is not None and is_whole
 
     def is_remark(self, line: str, cells: Sequence[str]) -> bool:
         """Whether it is a comment in the middle of a sentence: the sign, a blank, and no column more."""
-        return line.startswith("# ") and self.is_short(cells)
+        return line.startswith("# ") and len(cells) == 1 < self.width
 
     def line(self, place: str, line: str, cells: list[str]) -> Line:
         by_spaces = "\t" not in line

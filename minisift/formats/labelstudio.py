@@ -68,7 +68,9 @@ def is_task(value: Any) -> bool:
     """Whether a record is a task of Label Studio's, in either export."""
     if not isinstance(value, Mapping):
         return False
-    if _is_full(value) or sum(key in value for key in _MIN[1:]) > 1:
+    if _is_full(value):
+        return True
+    if sum(key in value for key in _MIN[1:]) > 1 and not holds_spans(value):
         return True
     lists = (members for members in value.values() if isinstance(members, list))
     return any(_kind(member) in _KINDS for members in lists for member in members)
@@ -80,7 +82,9 @@ def _is_full(value: Mapping[str, Any]) -> bool:
 
 def _kind(value: Any) -> str | None:
     """The kind of a region's value: the key of its labels."""
-    if not isinstance(value, Mapping) or not {"start", "x", "points", "ranges"} & set(value):
+    if not isinstance(value, Mapping) or "label" in value:
+        return None
+    if not {"start", "x", "points", "ranges"} & set(value):
         return None
     return next((k for k, v in value.items() if k.endswith("labels") and isinstance(v, list)), None)
 

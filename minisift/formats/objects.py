@@ -10,7 +10,7 @@ from typing import Any
 from minisift.data import shorten
 from minisift.formats.offsets import Found, member, of_list, of_object, record
 from minisift.formats.record import Options, ProblemError, Record, SkippedError
-from minisift.tags import is_tagged
+from minisift.tags import CHUNKS, is_tagged
 from minisift.text import split_words
 
 Entry = tuple[str, Any]
@@ -112,7 +112,7 @@ def _record(place: str, value: Any, options: Options, own: Collection[str]) -> R
             "offsets may count the tokens or characters, and cut words as characters; fix: count "
             "characters, or leave the tokens out"
         )
-    return record(place, text, found, _words(value, text), counts)
+    return record(place, text, found, _words(value, key, text), counts)
 
 
 def others(value: Mapping[str, Any], key: str) -> dict[str, int]:
@@ -132,8 +132,11 @@ def others(value: Mapping[str, Any], key: str) -> dict[str, int]:
 
 
 def are_tags(held: Any) -> bool:
-    """Whether it is a list of tags, a string each, as words have."""
-    return _are_strings(held) and is_tagged(Counter(held))
+    """Whether it is a list of tags, a string each, as words have; chunks are none."""
+    if not _are_strings(held) or not {"O", "o"} & set(held) or not is_tagged(Counter(held)):
+        return False
+    labels = {tag[2:] for tag in held} - {""}
+    return 2 * len(labels & CHUNKS) < len(labels) or not labels
 
 
 def _may_count_words(value: Mapping[str, Any], text: str, found: Sequence[Found]) -> bool:
@@ -220,32 +223,33 @@ def text_of(value: Mapping[str, Any], options: Options) -> str:
     )
 
 
-def _words(value: Mapping[str, Any], text: str) -> list[tuple[int, int]]:
+def _words(value: Mapping[str, Any], key: str, text: str) -> list[tuple[int, int]]:
     """The record's own words: minisift's ranges, or Prodigy's tokens without white space."""
-    if "words" in value and not _are_strings(value["words"]):
-        ranges = _members(value, "words", list)
+    if key == "spans" and "words" in value and not _are_strings(value["words"]):
+        ranges = _members(value, "words")
         return [(_integer(word, 0, "word"), _integer(word, 1, "word")) for word in ranges]
-    if _are_strings(value.get("tokens")):
+    tokens = value.get("tokens")
+    if key != "spans" or not isinstance(tokens, list):
         return []
-    tokens = [
-        (_integer(token, "start", "token"), _integer(token, "end", "token"))
-        for token in _members(value, "tokens", Mapping)
-    ]
-    return [(start, end) for start, end in tokens if text[start:end].strip()]
+    ranges = [(t.get("start"), t.get("end")) for t in tokens if isinstance(t, Mapping)]
+    if len(ranges) < len(tokens) or any(type(at) is not int for pair in ranges for at in pair):
+        return []  # tokens of another kind
+    return [(start, end) for start, end in ranges if text[start:end].strip()]
 
 
 def _are_strings(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
 
 
-def _members(value: Mapping[str, Any], key: str, kind: type) -> list[Any]:
-    """The list under an optional key, each member checked to be of a kind."""
-    members = value.get(key)
+def _members(value: Mapping[str, Any], key: str) -> list[Any]:
+    """The list of lists under a key."""
+    members = value[key]
     if members is None:
         return []
-    if not isinstance(members, list) or not all(isinstance(member, kind) for member in members):
-        what = "arrays [start, end]" if kind is list else "objects"
-        raise ProblemError(f"{key!r} is {shorten(str(members))}; fix: give a list of {what}")
+    if not isinstance(members, list) or not all(isinstance(member, list) for member in members):
+        raise ProblemError(
+            f"{key!r} is {shorten(str(members))}; fix: give a list of arrays [start, end]"
+        )
     return members
 
 

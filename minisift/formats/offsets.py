@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -20,7 +20,7 @@ _ENDS = ("end", "end_offset", "endOffset", "end_char", "end_idx", "stop", "to")
 _LABELS = (
     "label", "labels", "tag", "type", "entity", "entity_type", "entity_group", "category", "class",
 )  # fmt: skip
-_WORDS = ("text", "word", "surface", "mention")
+_MAYBE_WORDS = ("word", "surface", "mention")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Found:
     """The file's own copy of the span's words."""
     score: float = 1.0
     doubt: Doubt | None = None
+    is_weak: bool = False
+    """Whether what is shown may as well be something else, such as an id."""
 
 
 def record(
@@ -49,7 +51,7 @@ def record(
     agree with UTF-16 units (of JavaScript and Java) or UTF-8 bytes. Copies agree if they differ in
     white space only. Spans whose words agree with no unit are doubtful.
     """
-    found = list(found)
+    found = [f if _is_copy(text, f) else replace(f, shown=None) for f in found]
     counted = dict(counts or {})
     unit, moved = _agreeing(text, found)
     if unit != "characters":
@@ -67,6 +69,16 @@ _UNITS: dict[str, Callable[[str], int]] = {
     "UTF-16 units": lambda char: 1 + (char > "\uffff"),
     "UTF-8 bytes": lambda char: len(char.encode("utf-8", "surrogatepass")),
 }
+
+
+def _is_copy(text: str, found: Found) -> bool:
+    """Whether what is shown are words of the text: they begin where the span does, in some unit."""
+    if not found.shown:
+        return False
+    if not found.is_weak:
+        return True
+    places = [found, *(f for w in _UNITS.values() for f in _in_characters(text, [found], w) or ())]
+    return any(text[f.start :].startswith(found.shown) for f in places if f.start >= 0)
 
 
 def _agreeing(text: str, found: Sequence[Found]) -> tuple[str, Sequence[Found]]:
@@ -93,9 +105,7 @@ def _in_characters(
         index = bisect_left(starts, at)
         return index if index < len(starts) and starts[index] == at else -1
 
-    changed = [
-        Found(moved(f.start), moved(f.end), f.label, f.shown, f.score, f.doubt) for f in found
-    ]
+    changed = [replace(f, start=moved(f.start), end=moved(f.end)) for f in found]
     return None if any(f.start < 0 or f.end < 0 for f in changed) else changed
 
 
@@ -112,7 +122,7 @@ def agrees(text: str, found: Found, is_exact: bool = False) -> bool:
 
 
 def _folded(text: str) -> str:
-    return _WHITE.sub(" ", text).strip()
+    return _WHITE.sub(" ", text).strip().casefold()
 
 
 def _differs(text: str, found: Found) -> Doubt:
@@ -134,19 +144,21 @@ def of_object(value: Any) -> list[Found]:
             f"span {shorten(str(value))} is not an object; fix: give start, end, label"
         )
     start, end, label = (_first(value, keys) for keys in (_STARTS, _ENDS, _LABELS))
-    shown = _first(value, _WORDS if label == value.get("entity") else (*_WORDS, "entity"))
-    labels = label if isinstance(label, list) and label else [label]
-    return [
+    weak = _MAYBE_WORDS if label == value.get("entity") else (*_MAYBE_WORDS, "entity")
+    shown = value.get("text") or _first(value, weak)
+    made = [
         found_of(start, end, each, shown if isinstance(shown, str) else None, value.get("score"))
-        for each in labels
+        for each in (label if isinstance(label, list) and label else [label])
     ]
+    return [replace(each, is_weak=not value.get("text")) for each in made]
 
 
 def of_list(value: Any) -> list[Found]:
     """A span that is a list of start, end, label and maybe its words. Raises ProblemError."""
     start, end, label = (member(value, index, "span") for index in range(3))
     shown = value[3] if isinstance(value, list) and len(value) > 3 else None
-    return [found_of(start, end, label, shown if isinstance(shown, str) else None)]
+    made = found_of(start, end, label, shown if isinstance(shown, str) else None)
+    return [replace(made, is_weak=True)]
 
 
 def found_of(

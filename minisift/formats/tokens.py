@@ -50,7 +50,9 @@ def with_words(value: Any) -> Any:
 def is_gliner(value: Any) -> bool:
     """Whether the record lists spans of words under "ner": [first word, last word, label]."""
     key = words_key(value)
-    spans = value.get("ner") if key else None
+    if key is None or (isinstance(value.get("text"), str) and holds_spans(value)):
+        return False
+    spans = value.get("ner")
     return isinstance(spans, list) and all(isinstance(span, list) for span in spans)
 
 

@@ -397,3 +397,68 @@ def test_tuples_in_cells(put):
     assert told(read(put("text,entities\nNora ran,\"[(0, 4, 'PER')]\"\n", "t.csv"))) == [
         ("Nora ran", [(0, 4, "PER")])
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "spans"),
+    [
+        # comments that end like a tag
+        ("# text = vitamin-B\nvitamin-B NN B-NP O\n", "vitamin-B", []),
+        ("# id w_1\nYes UH O\n", "Yes", []),
+        # numbers, scores and repeated words are words
+        ("1996 CD O\n", "1996", []),
+        ("2324 NN B-X\n1834 . O\n\n17 NN O\n12 . O\n", "2324 1834", [(0, 4, "X")]),
+        ("2-1 CD B-S\n1-1 CD I-S\n4 CD O\n", "2-1 1-1 4", [(0, 7, "S")]),
+        ("ha UH O\nha NN O\n\nno UH O\nno DT O\n", "ha ha", []),
+        # words that look like tags, chunks of other treebanks
+        ("U-Bahn O\n", "U-Bahn", []),
+        ("B-52 NN B-NP O\n", "B-52", []),
+        ("E-Mail\tO\nkam\tO\n", "E-Mail kam", []),
+        ("He PP B-NC O\nwent VVD B-VC O\nquickly RB B-ADVC O\n", "He went quickly", []),
+        # "O" may be a label, signs may stand in labels
+        (
+            "staff B-T\nvery B-O\nkind I-O\nso O\n",
+            "staff very kind so",
+            [(0, 5, "T"), (6, 15, "O")],
+        ),
+        ("x B-o\ny O\n", "x y", [(0, 1, "o")]),
+        (
+            "ring B-Phone/E-mail\n555 I-Phone/E-mail\nnow O\n",
+            "ring 555 now",
+            [(0, 8, "Phone/E-mail")],
+        ),
+        # comments without a blank
+        ("#doc 1\nBob B-P\nran O\n\n#doc 2\nYes O\n", "Bob ran", [(0, 3, "P")]),
+        (
+            "#begin document x\nBob\tB-P\nran\tO\n\n#end document\n\nYes\tO\n",
+            "Bob ran",
+            [(0, 3, "P")],
+        ),
+        # first words that look like other formats, columns set apart by several tabs
+        ('{"\tO\nname\tO\n', '{" name', []),
+        ("<?xml O\nversion O\n", "<?xml version", []),
+        ("Bob\t\tB-P\nsmiles\t\tO\nsuccessfully\tO\n", "Bob smiles successfully", [(0, 3, "P")]),
+    ],
+)
+def test_good_files_are_read(put, content, text, spans):
+    for name in ("x.conll", "x.csv") if "\t" in content and content[0] != "#" else ("x.conll",):
+        found = read(put(content, name))
+        assert (found[0].text, ranges(found[0])) == (text, spans)
+        assert not found.counts
+
+
+def test_labels_that_cannot_be_read_again_are_not_written(tmp_path):
+    for label in ("O", "PER,B-LOC"):
+        with pytest.raises(DataError, match="cannot be written as columns; fix: write JSONL"):
+            write([Example("a", (Span(0, 1, label),))], tmp_path / "x.conll")
+
+
+def test_other_widths(put):
+    """A sentence that is wider throughout has a column more, one line holds a word with a blank."""
+    narrow, wide = "so O\nis B-X\n\n" * 9, "so NN O\nis NN B-X\n\n"
+    with pytest.raises(DataError, match="3 columns where the file has 2"):
+        read(put(narrow + wide))
+    (*_, last) = read(put(narrow + "10 000 B-N\nx O\n"))
+    assert (last.text, ranges(last)) == ("10 000 x", [(0, 6, "N")])
+    shorter = read(put("so NN O\nis NN B-X\n\n" * 9 + "so O\nis B-X\n"))
+    assert len(shorter) == 10

@@ -406,3 +406,69 @@ def test_files_of_one_record(put, content):
         body = {"title": "Ann ran", "entities": content["entities"]}
         (found,) = read(put(json.dumps(body), "one.json"), text_field="title")
         assert ranges(found) == [(0, 3, "P")]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"annotator": "eve", "created_at": "2024-01-01"},
+        {"tokens": 2},
+        {"tokens": [3021, 88]},
+        {"tokens": "Ann met Bob"},
+        {"tokens": [[0, 3], [4, 7]]},
+        {"tokens": [{"text": "Ann", "pos": "NNP"}]},
+        {"tokens": ["Ann", "met", "Bob"], "ner": []},
+        {"keywords": ["e-mail"], "ids": ["s_1", "s_2"]},
+    ],
+)
+def test_other_keys_do_no_harm(put, more):
+    for record in ({**OWN, **more}, {"text": OWN["text"], "entities": [[8, 11, "P"]], **more}):
+        found = read(put(lines(record), "d.jsonl"))
+        assert ranges(found[0]) == BOB
+        assert not found.counts
+
+
+@pytest.mark.parametrize("copy", ["Q42", "Barack Obama", "", "bob", "T1"])
+def test_what_may_be_an_id_is_no_copy_of_the_words(put, copy):
+    for span in (
+        {"start": 8, "end": 11, "label": "P", "mention": copy},
+        {"start": 8, "end": 11, "label": "P", "entity": copy},
+        [8, 11, "P", copy],
+    ):
+        assert (
+            ranges(read(put(lines({"text": "Ann met Bob", "label": [span]}), "d.jsonl"))[0]) == BOB
+        )
+    span = {"start": 8, "end": 11, "label": "P", "text": "bob", "labels": ["x"]}
+    assert ranges(read(put(lines({"text": "Ann met Bob", "spans": [span]}), "d.jsonl"))[0]) == BOB
+
+
+def test_a_broken_line_changes_nothing_for_the_others(put):
+    def of(*tags):
+        return {"tokens": ["a", "b"][: len(tags)], "ner_tags": list(tags)}
+
+    good = lines(of("PER", "O"), of("PER", "O")) + "{broken\n" + lines(of("PER"))
+    assert len(read(put(good, "d.jsonl"), on_error="skip")) == 3
+    stray = lines(of("B-P", "I-P"), of("B-P", "B-P")) + "{broken\n" + lines(of("O", "I-P"))
+    found = read(put(stray, "d.jsonl"), on_error="skip")
+    assert len(found) == 2
+    assert found.counts == {"bad records skipped": 2}
+
+
+def test_a_usual_key_that_is_filled_somewhere_decides(put):
+    other = [{"start": 0, "end": 3, "label": "P"}]
+    records = [OWN, {"text": "Ann ran", "spans": [], "seen": other}]
+    found = read(put(lines(*records), "d.jsonl"))
+    assert [ranges(e) for e in found] == [BOB, []]
+    assert found.counts == {"spans under 'seen' not read": 1}
+    tags = [{"start": 0, "end": 3, "label": "B-x"}, {"start": 4, "end": 7, "label": "I-x"}]
+    assert len(read(put(lines({"text": "Ann met", "spans": tags}), "d.jsonl"))[0].spans) == 2
+
+
+def test_odd_sidecars_are_no_crash(put):
+    path = put(lines({"tokens": ["Ann"], "ner_tags": [0]}), "d.jsonl")
+    for content in ({"features": None}, {"features": {"ner_tags": {"feature": 5}}}):
+        put(json.dumps(content), "dataset_info.json")
+        with pytest.raises(ValueError, match="fix"):
+            read(path)
+    with pytest.raises(FileNotFoundError, match="no such file; fix"):
+        read(path, names="nothing.json")

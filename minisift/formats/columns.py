@@ -110,6 +110,8 @@ class Table:
 
     def _numbers(self, column: Column) -> list[list[int]]:
         """The numbers of words in a column, by sentence; no list at all if it holds anything else."""
+        if not all(map(_ID.fullmatch, self.counted(column))):
+            return []
         matches = [[_ID.fullmatch(column.of(line)) for line in s] for s in self.sentences]
         if not all(match for each in matches for match in each):
             return []
@@ -253,7 +255,8 @@ def _tags(table: Table, options: Options) -> Column:
     counted = table.counted(last)
     if is_tagged(counted):
         labels = table.labels(last)
-        others = [c for c in table.tagged if c != _words(table, last)]
+        words = _words(table, last)
+        others = [c for c in table.tagged if c != words]
         same = [c for c in others if table.labels(c) & labels or (not labels and table.labels(c))]
         return same[0] if same and same[0].index != last.index % table.width else last
     bare = notation([list(counted.elements())], options.scheme).scheme == "io"

@@ -10,25 +10,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from minisift.data import DataError, Example, Span, read, write
-    from minisift.evaluation import Report
+    from minisift.data.examples import Example, Span
+    from minisift.data.reading import read, write
+    from minisift.exceptions import DataError
     from minisift.fitting import fit, plan, prompt
     from minisift.labeler import Labeler
+    from minisift.scoring.evaluation import Report
     from minisift.storage import load
 
 # Each public name with its module, imported at first use: `import minisift` stays instant.
 _HOMES = {
-    "DataError": "data",
-    "Example": "data",
+    "DataError": "exceptions",
+    "Example": "data.examples",
     "Labeler": "labeler",
-    "Report": "evaluation",
-    "Span": "data",
+    "Report": "scoring.evaluation",
+    "Span": "data.examples",
     "fit": "fitting",
     "load": "storage",
     "plan": "fitting",
     "prompt": "fitting",
-    "read": "data",
-    "write": "data",
+    "read": "data.reading",
+    "write": "data.reading",
 }
 __all__ = [
     "DataError",

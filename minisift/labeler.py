@@ -1,81 +1,66 @@
-"""`Labeler`: label text, score, save and export; and loading one."""
+"""`Labeler`: label text, score, save, export."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from minisift import response
-from minisift.calibration import fit_temperature, probability
-from minisift.card import CURVE, card
-from minisift.data import Example, Span, read
-from minisift.demonstrations import without
-from minisift.description import VERIFICATION, Description, DescriptionError, checksum
-from minisift.engines import Completion, Engine, Prompt
-from minisift.evaluation import Report, score
-from minisift.grammar import Language, Vocabulary
+from minisift.data.examples import Example, Span
+from minisift.data.reading import as_examples, some_examples
+from minisift.decoding.labelling import OnLong, Stream
+from minisift.decoding.protocols import Engine
 from minisift.progress import bar
-from minisift.prompts import Renderer, plain_template
-from minisift.text import fold
-from minisift.windows import Window, stitch, unshift, windows
+from minisift.prompting.renderer import Rendered, Renderer
+from minisift.prompting.template import plain_template
+from minisift.publish.card import CURVE, card
+from minisift.publish.description import VERIFICATION, Description, checksum, predictor_of
+from minisift.publish.folder import Weights, link, save
+from minisift.publish.hub import upload
+from minisift.scoring.calibration import fit_temperature
+from minisift.scoring.evaluation import Report, score
 
-logger = logging.getLogger(__name__)
-
-OnLong = Literal["window", "error"]
-FORMATS = ("gguf", "lora", "hf", "kit")
 Threshold = float | Mapping[str, float]
-_SCARCE = 64
-"""Tokens of a text that a context has to have room for beside the demonstrations."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """An answer to a window: its spans, what each one's line was chosen from."""
-
-    window: Window
-    spans: list[Span]
-    choices: list[Sequence[Any]]
-    is_last: bool
+FORMATS = ("gguf", "lora", "hf", "kit")
+"""What `export` writes."""
 
 
 class Labeler:
     """Labels spans in text with a language model that can give no invalid answer.
 
     Made by `fit`, `prompt` and `load`. `description` tells its labels, demonstrations and how
-    it was made; `counts` what its last call to `predict` or `evaluate` had to leave out.
-
-    model: gives the model of transformers, where it is one; folder: where its adapter lies.
+    it was made; `counts` what the call that began last had to leave out (a stream and a report have
+    counts of their own). weights: those of transformers, where it is not a GGUF file's.
     """
 
     def __init__(
-        self,
-        description: Description,
-        engine: Engine,
-        model: Callable[[], Any] | None = None,
-        folder: Path | None = None,
+        self, description: Description, engine: Engine, weights: Weights | None = None
     ) -> None:
         self.description = description
         self.counts: Counter[str] = Counter()
         self.engine = engine
-        self._model = model
-        self.folder = folder
-        self.renderer = Renderer(description.task, description.template, engine.tokenizer)
-        self._vocabulary = Vocabulary(engine.tokenizer, description.task.names)
-        self.prefix = tuple(self.renderer.prefix(description.demonstrations))
-        found = checksum(self.prefix)
-        if found != description.prefix:
-            raise DescriptionError(
-                f"the prompt has checksum {found[:12]}, not {description.prefix[:12]}: the "
-                "tokenizer, or a label name or demonstration, is not the one of its training; "
-                "fix: use the base model and the labeler file as they were saved"
-            )
+        self.weights = weights
+        self._predictor = predictor_of(description, engine)
+
+    @property
+    def renderer(self) -> Renderer:
+        """What makes its prompts."""
+        return self._predictor.renderer
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """The token ids that precede a text in its prompts: the demonstrations."""
+        return self._predictor.prefix
+
+    @property
+    def demonstrations(self) -> Sequence[Rendered]:
+        """Those of its prompts, as token ids."""
+        return self._predictor.demonstrations
 
     @property
     def labels(self) -> list[str]:
@@ -112,7 +97,8 @@ class Labeler:
         Raises ValueError where there are none.
         """
         examples = some_examples(examples)
-        return score(examples, self.stream(examples, threshold=threshold, progress=progress))
+        stream = self.stream(examples, threshold=threshold, progress=progress)
+        return score(examples, stream, stream.counts)
 
     def stream(
         self,
@@ -122,8 +108,10 @@ class Labeler:
         on_long: OnLong = "window",
         batch_size: int | None = None,
         progress: bool = False,
-    ) -> Iterator[list[Span]]:
+    ) -> Stream:
         """The spans of each text, in order; texts are taken lazily, a batch or so ahead.
+
+        What had to be left out is in the stream's `counts`.
 
         threshold: the score that a span needs, for all labels or by label (0 where a label is
         missing). on_long: "window" labels a text that is longer than those of the training by
@@ -145,26 +133,12 @@ class Labeler:
             raise ValueError(f"on_long={on_long!r}; fix: 'window' or 'error'")
         if batch_size is not None and not (isinstance(batch_size, Integral) and batch_size > 0):
             raise ValueError(f"batch_size={batch_size!r}; fix: a whole number from 1 on, or None")
-        return self._stream(texts, thresholds, on_long, batch_size, progress)
-
-    def _stream(
-        self,
-        texts: Iterable[str | Example],
-        thresholds: Mapping[str, float],
-        on_long: OnLong,
-        batch_size: int | None,
-        progress: bool,
-    ) -> Iterator[list[Span]]:
-        self.counts = Counter()
-        labelled = self._spans(self._label(texts, on_long, batch_size))
-        if progress:
-            total = len(texts) if isinstance(texts, Sequence) else None
-            labelled = bar(labelled, total=total, desc="labelling", unit="text")
-        for found in labelled:
-            kept = [span for span in found if span.score >= thresholds[span.label]]
-            if len(kept) < len(found):
-                self.counts["spans below the threshold"] += len(found) - len(kept)
-            yield kept
+        self.counts = counts = Counter[str]()
+        parts = self._predictor.parts(texts, counts, on_long, batch_size)
+        labelled = self._predictor.spans(parts, self.description.temperature)
+        total = len(texts) if isinstance(texts, Sequence) else None
+        shown = bar(labelled, total=total, desc="labelling", unit="text") if progress else labelled
+        return Stream(_above(shown, thresholds, counts), counts)
 
     def calibrate(self, examples: Any, *, progress: bool = False) -> Report:
         """Fit the temperature of the scores on labelled examples; returns the report on these.
@@ -174,20 +148,20 @@ class Labeler:
         there are no examples.
         """
         examples = some_examples(examples)
-        self.counts = Counter()
+        self.counts = counts = Counter[str]()
         source = bar(examples, desc="labelling", unit="text") if progress else examples
-        parts = list(self._label(source, "window", None))
+        parts = list(self._predictor.parts(source, counts))
         gold = iter(examples)
         lines: list[Sequence[Any]] = []
         right: list[bool] = []
-        current = ()
+        current: Sequence[Span] = ()
         for part, is_first in zip(parts, [True, *(p.is_last for p in parts)], strict=False):
             current = next(gold).spans if is_first else current
             lines += part.choices
-            right += [unshift(part.window, span) in current for span in part.spans]
-        temperature = fit_temperature(lines, right)
-        self.description = replace(self.description, temperature=round(temperature, 3))
-        return score(examples, self._spans(parts))
+            right += [span in current for span in part.spans]
+        temperature = round(fit_temperature(lines, right), 3)
+        self.description = replace(self.description, temperature=temperature)
+        return score(examples, self._predictor.spans(parts, temperature), counts)
 
     def _thresholds(self, given: Threshold) -> Mapping[str, float]:
         by_label = given if isinstance(given, Mapping) else dict.fromkeys(self.labels, given)
@@ -199,101 +173,6 @@ class Labeler:
             if not (isinstance(value, Real) and 0 <= value <= 1):
                 raise ValueError(f"threshold {value!r} for {label!r}; fix: between 0 and 1")
         return {label: by_label.get(label, 0.0) for label in self.labels}
-
-    def _label(
-        self, texts: Iterable[str | Example], on_long: OnLong, batch_size: int | None
-    ) -> Iterator[_Part]:
-        """What the model says to each window of each text, in order."""
-        asked: deque[tuple[Window, bool]] = deque()
-
-        def prompts() -> Iterator[Prompt]:
-            for number, text in enumerate(texts):
-                if not isinstance(text, str | Example):
-                    raise TypeError(
-                        f"text {number} is {type(text).__name__}; fix: give a str or an Example"
-                    )
-                example = text if isinstance(text, Example) else Example(text)
-                for window, is_last in self._windows(example, on_long):
-                    asked.append((window, is_last))
-                    yield self._prompt(window.example)
-
-        for completion in self.engine.complete(prompts(), batch_size):
-            if completion.cut:
-                self.counts["answers cut where the context was full"] += 1
-            window, is_last = asked.popleft()
-            spans, choices = self._lines(window.example, completion)
-            yield _Part(window, spans, choices, is_last)
-
-    def _spans(self, parts: Iterable[_Part]) -> Iterator[list[Span]]:
-        """The spans of each text, from the answers to its windows."""
-        answered: list[tuple[Window, list[Span]]] = []
-        for part in parts:
-            scored = [
-                replace(span, score=probability(choices, self.description.temperature))
-                for span, choices in zip(part.spans, part.choices, strict=True)
-            ]
-            answered.append((part.window, scored))
-            if part.is_last:
-                yield stitch(answered)
-                answered = []
-
-    def _windows(self, example: Example, on_long: OnLong) -> Iterator[tuple[Window, bool]]:
-        """The windows of a text, each with whether it is the last."""
-        usual, most = self._lengths()
-        if on_long == "error" or self._tokens(example.text) <= most:
-            yield Window(example, 0), True
-            return
-        self.counts["texts in windows"] += 1
-        before: Window | None = None
-        for window in windows(example, self._tokens, usual, most, self.counts):
-            if before:
-                yield before, False
-            before = window
-            self.counts["windows"] += 1
-        assert before
-        yield before, True
-
-    def _lengths(self) -> tuple[int, int]:
-        """The window that the description states, or what a scarce context leaves of it."""
-        usual, most = self.description.window
-        context = self.engine.context
-        room = (context - len(self.prefix)) // 3
-        if room < min(most, _SCARCE):
-            room = context // 4  # demonstrations have to go
-        return min(usual, room), min(most, room)
-
-    def _tokens(self, text: str) -> int:
-        return len(self.engine.tokenizer.encode(response.LEAD + fold(text).text))
-
-    def _prompt(self, example: Example) -> Prompt:
-        language = Language(self._vocabulary, response.target_of(example))
-        ids = self.renderer.text(example)
-        reserve = min(language.longest_answer(), self.engine.context // 4)
-        shown = self.description.demonstrations
-        allowed = without(shown, example)
-        fits = len(self.prefix) + len(ids) + reserve <= self.engine.context
-        if fits and len(allowed) == len(shown):
-            return Prompt(self.prefix, ids, language)
-        kept = self.renderer.fitting(allowed, example, self.engine.context, reserve)
-        if left := len(allowed) - len(kept):
-            self.counts["texts with demonstrations dropped to fit the context"] += 1
-            self.counts["demonstrations dropped"] += left
-        return Prompt(tuple(self.renderer.prefix(kept)), ids, language)
-
-    def _lines(
-        self, example: Example, completion: Completion
-    ) -> tuple[list[Span], list[Sequence[Any]]]:
-        """The spans of an answer, and for each what its line was chosen from."""
-        pieces = self.engine.tokenizer.pieces
-        text = b"".join(pieces[token] for token in completion.tokens).decode()
-        spans = response.parse(text, example, self.description.task.labels_by_name)
-        lines: list[Sequence[Any]] = []
-        first = 0
-        for index, token in enumerate(completion.tokens):
-            if pieces[token].endswith(b"\n"):
-                lines.append(completion.choices[first : index + 1])
-                first = index + 1
-        return spans, lines[: len(spans)]
 
     def prompted(
         self,
@@ -320,29 +199,27 @@ class Labeler:
             task = replace(task, instruction=text.strip())
             template = plain_template(task.instruction)
         renderer = Renderer(task, template, self.engine.tokenizer)
+        prefix = checksum(renderer.prefix([renderer.rendered(example) for example in shown]))
         changed = replace(
-            described,
-            task=task,
-            template=template,
-            demonstrations=shown,
-            prefix=checksum(renderer.prefix(shown)),
+            described, task=task, template=template, demonstrations=shown, prefix=prefix
         )
-        return Labeler(changed, self.engine, self._model, self.folder)
+        return Labeler(changed, self.engine, self.weights)
 
     def model(self) -> Any:
         """The model of transformers, its adapter included. Raises ValueError for a GGUF file's."""
-        if self._model is None:
+        return self._weights().model()
+
+    def _weights(self) -> Weights:
+        if self.weights is None:
             raise ValueError("this labeler comes from a GGUF file already; fix: copy that file")
-        return self._model()
+        return self.weights
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the adapter folder: LoRA weights, if any, labeler.json and a model card.
 
         Whole or not at all.
         """
-        from minisift.storage import save
-
-        save(self, Path(folder))
+        save(self.description, self._weights(), Path(folder))
 
     def export(
         self,
@@ -380,38 +257,41 @@ class Labeler:
             raise ValueError(f"format={format!r}; fix: one of {', '.join(FORMATS)}")
         path = Path(path)
         if format == "kit":
-            from minisift.kit import export_kit
+            from minisift.export.kit import export_kit
 
-            return export_kit(self, path)
-        if self._model is None:
-            raise ValueError("this labeler comes from a GGUF file already; fix: copy that file")
-        from minisift.export import Export, export_folder, export_gguf, export_lora
+            return export_kit(self.description, self._predictor, path)
+        from minisift.export.artifacts import (
+            Export,
+            Subject,
+            export_folder,
+            export_gguf,
+            export_lora,
+        )
 
+        subject = Subject(self.description, self._predictor, self._weights())
         if format == "lora":
-            return export_lora(self, path)
-        examples = (
-            as_examples(verify_on) if verify_on is not None else self.description.demonstrations
+            return export_lora(subject, path)
+        examples = self.description.demonstrations if verify_on is None else as_examples(verify_on)
+        script = None if converter is None else Path(converter)
+        how = Export(quantization, verify, tolerance, merge_into, script, examples)
+        return (
+            export_folder(subject, path, how) if format == "hf" else export_gguf(subject, path, how)
         )
-        how = Export(
-            quantization,
-            verify,
-            tolerance,
-            merge_into,
-            None if converter is None else Path(converter),
-            examples,
-        )
-        return export_folder(self, path, how) if format == "hf" else export_gguf(self, path, how)
 
     def verification(self) -> dict[str, Any] | None:
         """What `export` found when it compared a GGUF file with its adapter, as the file tells."""
         text = self.engine.metadata(VERIFICATION)
         return json.loads(text) if text and text.strip() else None
 
-    def card(self) -> str:
-        """A model card in Markdown: labels, scores, settings, and a GGUF file's verification."""
+    def card(self, repository: str | None = None) -> str:
+        """A model card in Markdown: labels, scores, settings, and a GGUF file's verification.
+
+        repository: the name on a hub, for a card that says how to load it from there.
+        """
         files = [file.name for file in self.engine.files]
-        has_curve = self.folder is not None and (self.folder / CURVE).is_file()
-        return card(self.description, files, self.verification(), has_curve=has_curve)
+        folder = self.weights.folder if self.weights else None
+        has_curve = folder is not None and (folder / CURVE).is_file()
+        return card(self.description, files, self.verification(), repository, has_curve=has_curve)
 
     def push_to_hub(self, repo_id: str, *, private: bool = True, **options: Any) -> str:
         """Upload the adapter folder, or the GGUF file, with a model card; returns its address.
@@ -420,43 +300,30 @@ class Labeler:
         adapter goes up alone, for `load(base, adapter=repo_id)`. Other files of the repository stay.
         options: those of `huggingface_hub.HfApi`, such as token and endpoint.
         """
-        from minisift.storage import upload
 
-        return upload(self, repo_id, private, **options)
+        def write(folder: Path) -> None:
+            if self.engine.files:
+                link(self.engine.files, self.card(repo_id), folder)
+            else:
+                save(self.description, self._weights(), folder, repo_id)
+
+        return upload(write, repo_id, private, **options)
 
     def close(self) -> None:
         """Free what the engine holds; the labeler cannot be used afterwards."""
-        close = getattr(self.engine, "close", None)
-        if close:
-            close()
+        self.engine.close()
 
     def __repr__(self) -> str:
         base = self.description.base.get("model")
         return f"Labeler({', '.join(self.labels)}; {base}, {type(self.engine).__name__})"
 
 
-def as_examples(source: Any) -> Sequence[Example]:
-    """Examples as they are, or read from a path or a Hugging Face `Dataset`, what is lost told."""
-    if isinstance(source, Sequence) and not isinstance(source, str):
-        if wrong := next((e for e in source if not isinstance(e, Example)), None):
-            raise TypeError(
-                f"expected minisift.Example, got {type(wrong).__name__}; fix: make them with "
-                "minisift.read or minisift.Example"
-            )
-        return source
-    examples = read(source)
-    if examples.counts:
-        is_path = isinstance(source, str | os.PathLike)
-        logger.warning("%s: %s", source if is_path else "the data set", examples.summary())
-    return examples
-
-
-def some_examples(source: Any) -> Sequence[Example]:
-    """`as_examples`, to score predictions on: raises ValueError where there are none."""
-    examples = as_examples(source)
-    if not examples:
-        raise ValueError(
-            "no sentences to score on, so precision, recall and F1 would mean nothing; fix: give "
-            "labelled examples"
-        )
-    return examples
+def _above(
+    labelled: Iterable[list[Span]], thresholds: Mapping[str, float], counts: Counter[str]
+) -> Iterator[list[Span]]:
+    """Of each text's spans those whose scores reach their label's threshold."""
+    for spans in labelled:
+        kept = [span for span in spans if span.score >= thresholds[span.label]]
+        if len(kept) < len(spans):
+            counts["spans below the threshold"] += len(spans) - len(kept)
+        yield kept

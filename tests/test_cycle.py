@@ -11,9 +11,9 @@ import pytest
 from near_ties import completed
 
 import minisift
-from minisift.data import Example
-from minisift.description import DescriptionError
-from minisift.response import parse, render
+from minisift.data.examples import Example
+from minisift.exceptions import DescriptionError
+from minisift.prompting.response import parse, render
 
 pytest.importorskip("torch")
 
@@ -299,7 +299,7 @@ def test_a_closed_labeler_says_so(folder, exported):
 
 
 def test_a_foreign_gguf_is_refused():
-    from minisift.models import resolve
+    from minisift.models.source import resolve
 
     with pytest.raises(DescriptionError, match="not a minisift labeler"):
         minisift.load(resolve("smollm2-135m").gguf)
@@ -331,7 +331,7 @@ def test_chat_template(train, dev):
 
 
 def test_an_interrupted_fit_leaves_a_labeler_and_continues(train, folder, monkeypatch, caplog):
-    from minisift.training import Training
+    from minisift.training.loop import Training
 
     settings = {"max_prompts": 6, "shots": 2, "held_out": 0, "output_dir": folder / "halted"}
     whole = minisift.fit("smollm2-135m", train, **{**settings, "output_dir": None})
@@ -361,7 +361,7 @@ def test_an_interrupted_fit_leaves_a_labeler_and_continues(train, folder, monkey
 
 
 def test_a_tenth_is_held_out(train):
-    from minisift.fitting import hold_out
+    from minisift.training.preparation import hold_out
 
     kept, held = hold_out(train, 0.1, 0)
     assert len(held) == round(0.1 * len(train))

@@ -45,13 +45,13 @@ def test_public_names_are_all_there():
 
 @pytest.mark.parametrize(
     "order",
-    [("minisift.engines.bindings", "llama_cpp"), ("llama_cpp", "minisift.engines.bindings")],
+    [("minisift.engines.llamacpp.native", "llama_cpp"), ("llama_cpp", "minisift.engines.bindings")],
 )
 def test_llama_cpp_is_one_module_for_all(order):
     """Its declarations are imported without the package, which stays whole for whoever wants it."""
     code = (
         f"import sys, {order[0]}; print('numpy' in sys.modules); import {order[1]}, llama_cpp;"
-        "from minisift.engines.bindings import llama;"
+        "from minisift.engines.llamacpp.native import llama;"
         "print(llama_cpp.llama_cpp is llama, callable(llama_cpp.Llama), llama_cpp.__version__ > '0')"
     )
     light, same = run(code).splitlines()

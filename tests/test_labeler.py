@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 import minisift
 from minisift.baselines import Unconstrained
-from minisift.data import Example
+from minisift.data.examples import Example
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 from tiny_models import tiny
 
 import minisift
-from minisift import models
+from minisift.models.loading import add_lora
 
 CURVE = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "f1": 0.5}]
 
@@ -21,7 +21,7 @@ def trained(train):
     labeler = minisift.prompt("smollm2-135m", train, shots=1)
     made = {**labeler.description.made, "training": {"curve": CURVE, "kept": 2}}
     description = dataclasses.replace(labeler.description, made=made)
-    model = models.add_lora(tiny(), 2, 0.0, 0)
+    model = add_lora(tiny(), 2, 0.0, 0)
     return minisift.Labeler(description, labeler.engine, lambda: model)
 
 

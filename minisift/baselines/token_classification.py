@@ -11,18 +11,27 @@ import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from minisift import attention, models
-from minisift.data import Example, Span
-from minisift.evaluation import Report, score
-from minisift.fitting import chance, evaluated, hold_out
-from minisift.labeler import as_examples, some_examples
-from minisift.settings import make_settings
-from minisift.tags import decode, encode, mended
-from minisift.training import Training
+from minisift.data.examples import Example, Span
+from minisift.data.reading import some_examples
+from minisift.data.tags import decode, encode, mended
+from minisift.models.device import place
+from minisift.models.loading import add_lora, configuration, load_base, settle
+from minisift.models.source import Source
+from minisift.scoring.evaluation import Report, score
+from minisift.training import attention, sharding
+from minisift.training.dev_set import chance, evaluation_sample
+from minisift.training.loop import Training
+from minisift.training.preparation import gather
+from minisift.training.settings import Settings, make_settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from minisift.training.settings import Options
 
 _TOKENS = 2048
 """What goes through the model at once."""
@@ -31,7 +40,7 @@ _ENCODER = 1e-4
 
 
 @dataclass(frozen=True)
-class Tagged:
+class TagRow:
     """A sentence: token ids, the place of each word's last token, and the class of each word."""
 
     ids: list[int]
@@ -40,12 +49,18 @@ class Tagged:
 
 
 class TagObjective(torch.nn.Module):
-    """A model with a head for tags; answers a batch of sentences with its loss, summed over words."""
+    """A model with a head for tags; answers a batch of sentences with its loss, summed over words.
 
-    def __init__(self, model: Any, classes: int, is_decoder: bool) -> None:
+    Keeps `protocols.Objective`. rows: a decoder's attention inside of rows (`attention.use`), in
+    training and in labelling; an encoder has none.
+    """
+
+    def __init__(
+        self, model: Any, classes: int, rows: attention.RowAttention | None = None
+    ) -> None:
         super().__init__()
         self.model = model
-        self.is_decoder = is_decoder
+        self._rows = rows
         size = model.config.get_text_config().hidden_size
         self.head = torch.nn.Linear(size, classes, device=model.device)
 
@@ -53,20 +68,21 @@ class TagObjective(torch.nn.Module):
         """Nothing: the model attends inside of rows in labelling as well."""
 
     @staticmethod
-    def targets(row: Tagged) -> int:
+    def targets(row: TagRow) -> int:
         return len(row.places)
 
-    def collate(self, rows: Sequence[Tagged], device: Any = "cpu") -> dict[str, Any]:
+    def collate(self, rows: Sequence[TagRow], device: torch.device | str = "cpu") -> dict[str, Any]:
         """Rows end to end for a decoder, padded for an encoder, whose positions may be its own.
 
         rows, places: [words], where in the states each word's tag is read; classes: [words].
         """
         lengths = [len(row.ids) for row in rows]
-        before = [0, *itertools.accumulate(lengths)] if self.is_decoder else [0] * len(rows)
+        one_sequence = self._rows is not None
+        before = [0, *itertools.accumulate(lengths)] if one_sequence else [0] * len(rows)
         places = [at + place for row, at in zip(rows, before, strict=False) for place in row.places]
-        owners = [0 if self.is_decoder else i for i, row in enumerate(rows) for _ in row.places]
+        owners = [0 if one_sequence else i for i, row in enumerate(rows) for _ in row.places]
         inputs: dict[str, Any]
-        if self.is_decoder:
+        if one_sequence:
             ids = [token for row in rows for token in row.ids]
             positions = [place for length in lengths for place in range(length)]
             inputs = {"input_ids": [ids], "position_ids": [positions]}
@@ -88,13 +104,13 @@ class TagObjective(torch.nn.Module):
         return {**tensors, "lengths": lengths}
 
     def logits(self, rows: Any, places: Any, lengths: Sequence[int], **inputs: Any) -> Any:
-        """[words, classes]"""
-        if self.is_decoder:
-            attention.begin(lengths)
-            inputs["use_cache"] = False
+        """Of a batch without its classes: [words, classes]."""
         model = self.model
-        causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-        backbone = causal.base_model if self.is_decoder else causal
+        backbone = model.get_base_model() if hasattr(model, "get_base_model") else model
+        if self._rows is not None:
+            self._rows.lengths = lengths
+            backbone = backbone.base_model
+            inputs["use_cache"] = False
         return self.head(backbone(**inputs).last_hidden_state[rows, places].float())
 
     def forward(self, classes: torch.Tensor, **batch: Any) -> Any:
@@ -116,7 +132,7 @@ class TokenClassifier:
         config = objective.model.config.get_text_config()
         self._longest = min(8192, getattr(config, "max_position_embeddings", 8192))
 
-    def row(self, example: Example, classes: Sequence[int] = ()) -> Tagged:
+    def row(self, example: Example, classes: Sequence[int] = ()) -> TagRow:
         """The tokens of a text, and the words that fit into the model's input."""
         text = example.text.encode(errors="replace").decode()  # lone surrogates are no UTF-8
         encoded = self._tokenizer(text, return_offsets_mapping=True)
@@ -131,16 +147,15 @@ class TokenClassifier:
                 break
             places.append(tokens[index][0])
         self.words_cut += len(example.words) - len(places)
-        return Tagged(
-            ids[: self._longest], places, list(classes or [0] * len(places))[: len(places)]
-        )
+        shown = list(classes or [0] * len(places))[: len(places)]
+        return TagRow(ids[: self._longest], places, shown)
 
     def predict(self, texts: Iterable[str | Example]) -> list[list[Span]]:
         """The spans of each text; a span's score is the probability of its least likely tag."""
         self.words_cut = 0
         self._objective.eval()
         examples = [Example(text) if isinstance(text, str) else text for text in texts]
-        found: list[list[Span]] = [[] for _ in examples]
+        answers: list[list[Span]] = [[] for _ in examples]
         rows = [self.row(example) for example in examples]
         order = sorted(
             (i for i, row in enumerate(rows) if row.places), key=lambda i: len(rows[i].ids)
@@ -155,8 +170,8 @@ class TokenClassifier:
                 group, shares.split([len(rows[index].places) for index in group]), strict=True
             ):
                 likely, best = share.max(-1)
-                found[index] = self._spans(examples[index], likely.tolist(), best.tolist())
-        return found
+                answers[index] = self._spans(examples[index], likely.tolist(), best.tolist())
+        return answers
 
     def evaluate(self, examples: Any) -> Report:
         """Span precision, recall and F1, as `Labeler.evaluate`."""
@@ -171,7 +186,7 @@ class TokenClassifier:
         ]
 
 
-def _groups(order: Sequence[int], rows: Sequence[Tagged]) -> Iterator[list[int]]:
+def _groups(order: Sequence[int], rows: Sequence[TagRow]) -> Iterator[list[int]]:
     """Indices of rows, in order, that go through the model at once."""
     group: list[int] = []
     for index in order:
@@ -189,7 +204,7 @@ def fit_token_classifier(
     *,
     dev_set: Any = None,
     mask: str | Sequence[int] = "causal",
-    **settings: Any,
+    **settings: Unpack[Options],
 ) -> TokenClassifier:
     """Train a token classifier on labelled examples.
 
@@ -201,55 +216,69 @@ def fit_token_classifier(
 
     Raises ValueError for a mask of neither kind, or an encoder's.
     """
-    from transformers import AutoModel, AutoTokenizer
-
+    if sharding.wanted():
+        raise NotImplementedError(
+            "FSDP is not for this training; fix: accelerate launch --multi_gpu (each GPU holds the "
+            "4-bit model)"
+        )
     chosen = make_settings({"batch_size": 16, **settings, "shots": 0})
-    examples = as_examples(train_set)
-    if dev_set is not None:
-        dev = as_examples(dev_set)
-    else:
-        examples, dev = hold_out(examples, chosen.held_out, chosen.seed)
-    source = models.resolve(model)
-    config = models.configuration(source)
+    material = gather(model, train_set, dev_set, chosen)
+    config = configuration(material.source)
     is_decoder = any("CausalLM" in name for name in config.architectures or ["CausalLM"])
-    layers = _unmasked(mask, config.get_text_config().num_hidden_layers)
+    layers = _layers_without(mask, config.get_text_config().num_hidden_layers)
     if not is_decoder and mask != "causal":
         raise ValueError(f"mask={mask!r} for {model}, which has none; fix: leave it out")
 
-    labels = sorted({span.label for e in examples for span in e.spans})
+    labels = sorted({span.label for e in material.examples for span in e.spans})
     tags = ["O", *(f"{letter}-{label}" for label in labels for letter in "BI")]
-    if is_decoder:
-        network, _ = models.load_base(source, chosen.quantize)
-        network = models.add_lora(network, chosen.lora_rank, chosen.lora_dropout, chosen.seed)
-        attention.use(network)
-        attention.unmask(network, layers)
-    else:
-        network = AutoModel.from_pretrained(source.weights, dtype=torch.float32)
-        network.to(models.place())
+    load = _load_decoder if is_decoder else _load_encoder
+    network, rows = load(material.source, chosen, layers)
+    if not is_decoder:
         chosen = replace(chosen, learning_rate=chosen.learning_rate or _ENCODER)
     torch.manual_seed(chosen.seed)
-    objective = TagObjective(network, len(tags), is_decoder)
-    tagger = TokenClassifier(objective, AutoTokenizer.from_pretrained(source.weights), tags)
-    sample = evaluated(dev, chosen.seed)
+    objective = TagObjective(network, len(tags), rows)
+    tagger = TokenClassifier(objective, _tokenizer(material.source), tags)
+    sample = evaluation_sample(material.dev, chosen.seed)
+    endless = _epochs(tagger, material.examples, chosen.seed)
     training = Training(
-        network,
-        list(
-            itertools.islice(_epochs(tagger, examples, chosen.seed), chosen.prompts(len(examples)))
-        ),
+        objective,
+        list(itertools.islice(endless, chosen.prompts(len(material.examples)))),
         chosen,
-        objective=objective,
         evaluate=(lambda: tagger.evaluate(sample).f1) if sample and chosen.evaluations else None,
         chance=chance(sample),
         tokens=_TOKENS,
-        identity=source.fingerprint,
+        identity=material.source.fingerprint,
     )
     training.run()
     if is_decoder:
-        models.settle(network)
+        settle(network)
     return tagger
 
 
-def _epochs(tagger: TokenClassifier, examples: Sequence[Example], seed: int) -> Iterator[Tagged]:
+def _load_decoder(
+    source: Source, settings: Settings, layers: Sequence[int]
+) -> tuple[Any, attention.RowAttention]:
+    """A causal LM under an adapter, without its mask in some layers."""
+    network, _ = load_base(source, settings.quantize)
+    network = add_lora(network, settings.lora_rank, settings.lora_dropout, settings.seed)
+    rows = attention.use(network)
+    attention.unmask(network, layers)
+    return network, rows
+
+
+def _load_encoder(source: Source, settings: Settings, layers: Sequence[int]) -> tuple[Any, None]:
+    from transformers import AutoModel
+
+    return AutoModel.from_pretrained(source.weights, dtype=torch.float32).to(place()), None
+
+
+def _tokenizer(source: Source) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(source.weights)
+
+
+def _epochs(tagger: TokenClassifier, examples: Sequence[Example], seed: int) -> Iterator[TagRow]:
     """Training rows, an epoch after another, each shuffled."""
     classes = {tag: index for index, tag in enumerate(tagger.tags)}
     rows = [
@@ -262,7 +291,7 @@ def _epochs(tagger: TokenClassifier, examples: Sequence[Example], seed: int) -> 
         yield from rng.sample(rows, len(rows))
 
 
-def _unmasked(mask: str | Sequence[int], layers: int) -> Sequence[int]:
+def _layers_without(mask: str | Sequence[int], layers: int) -> Sequence[int]:
     """The layers whose causal mask goes."""
     if mask == "causal":
         return []

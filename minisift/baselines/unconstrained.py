@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minisift import response
-from minisift.data import Example, Span
-from minisift.demonstrations import without
-from minisift.engines import Prompt
-from minisift.evaluation import Report, score
-from minisift.grammar import Vocabulary
-from minisift.labeler import Labeler, some_examples
+from minisift.data.examples import Example, Span
+from minisift.data.reading import some_examples
+from minisift.decoding.grammar import Vocabulary
+from minisift.decoding.protocols import Prompt
+from minisift.exceptions import ResponseError
+from minisift.labeler import Labeler
+from minisift.prompting.demonstrations import without
+from minisift.prompting.response import END, Target, parse, target_of
+from minisift.scoring.evaluation import Report, score
 
 _SPARE = 16
 """Tokens that an answer may have beside four for each of its text's."""
@@ -25,6 +27,10 @@ class Anything:
 
     vocabulary: Vocabulary
     longest: int
+
+    @property
+    def end(self) -> Sequence[int]:
+        return self.vocabulary.end
 
     def longest_answer(self) -> int:
         return self.longest
@@ -77,14 +83,15 @@ class Unconstrained:
     def predict(self, texts: Iterable[str | Example]) -> list[list[Span]]:
         """The spans of each text, in text order; without scores."""
         self.counts = Counter()
-        examples = [Example(text) if isinstance(text, str) else text for text in texts]
         engine = self._labeler.engine
+        given = (Example(text) if isinstance(text, str) else text for text in texts)
+        targets = [target_of(example) for example in given]
         found = []
-        for example, completion in zip(
-            examples, engine.complete(map(self._prompt, examples)), strict=True
+        for target, completion in zip(
+            targets, engine.complete(map(self._prompt, targets)), strict=True
         ):
             answer = b"".join(engine.tokenizer.pieces[token] for token in completion.tokens)
-            found.append(self._parse(answer.decode(errors="replace"), example))
+            found.append(self._parse(answer.decode(errors="replace"), target))
         return found
 
     def evaluate(self, examples: Any) -> Report:
@@ -92,27 +99,27 @@ class Unconstrained:
         examples = some_examples(examples)
         return score(examples, self.predict(examples))
 
-    def _prompt(self, example: Example) -> Prompt:
-        labeler, renderer = self._labeler, self._labeler.renderer
-        ids = renderer.text(example)
+    def _prompt(self, target: Target) -> Prompt:
+        renderer, context = self._labeler.renderer, self._labeler.engine.context
+        ids = renderer.text(target)
         longest = 4 * len(ids) + _SPARE
-        allowed = without(labeler.description.demonstrations, example)
-        shown = renderer.fitting(allowed, example, labeler.engine.context, longest)
+        allowed = without(self._labeler.demonstrations, target.text)
+        shown = renderer.fitting(allowed, target.text, ids, context, longest)
         return Prompt(tuple(renderer.prefix(shown)), ids, Anything(self._vocabulary, longest))
 
-    def _parse(self, answer: str, example: Example) -> list[Span]:
+    def _parse(self, answer: str, target: Target) -> list[Span]:
         """The spans of the lines that are valid after those before them."""
         self.counts["answers"] += 1
         names = self._labeler.description.task.labels_by_name
         try:
-            return response.parse(answer, example, names)
-        except response.ResponseError:
+            return parse(answer, target, names)
+        except ResponseError:
             self.counts["invalid answers"] += 1
         kept, spans = "", []
         for line in _lines(answer):
             try:
-                spans = response.parse(f"{kept}{line}\n{response.END}", example, names)
-            except response.ResponseError:
+                spans = parse(f"{kept}{line}\n{END}", target, names)
+            except ResponseError:
                 self.counts["lines dropped"] += 1
             else:
                 kept += f"{line}\n"

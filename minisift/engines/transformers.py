@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from minisift.engines import Completion, Prompt, Running
-from minisift.prompts import Tokenizer
+from minisift.decoding.answering import Running
+from minisift.decoding.protocols import Completion, Prompt
+from minisift.prompting.tokenizer import Tokenizer
 
 _CONTEXT = 8192
 _DRAFTED = 4
@@ -45,9 +46,14 @@ class TransformersEngine:
     def metadata(self, key: str) -> None:
         """None: there is no GGUF file to ask."""
 
+    def close(self) -> None:
+        """Drop what was computed. The model is whoever's gives it."""
+        self.forget()
+
     def forget(self) -> None:
         """Drop what was computed with weights that have changed since."""
         self._prefix = None
+        self._layers = []
 
     @property
     def model(self) -> Any:

@@ -26,7 +26,7 @@ from minisift.export.families import (
 from minisift.export.merge import Weight, lora_pairs, merged_weights, plain_model
 from minisift.export.vocabulary import vocabulary
 from minisift.export.writing import carried_over, write_gguf
-from minisift.models import Source
+from minisift.models.source import Source
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class Converter:
     def _metadata(self) -> dict[str, Any]:
         if self._source.gguf is not None:
             return carried_over(self._source.gguf)
-        from minisift.tokenizer import load_tokenizer
+        from minisift.models.tokenizer import load_tokenizer
 
         tokenizer = load_tokenizer(self._source.weights)
         return {

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from minisift.export.merge import merged_weights
-from minisift.models import Source
+from minisift.models.source import Source
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from minisift.models import intact
+from minisift.models.loading import intact
 from minisift.progress import quietly
 
 MergeInto = Literal["quantized", "original"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import llama_cpp as llama
 
-from minisift.engines.backend import start
+from minisift.engines.llamacpp.model import start
 
 _TYPES = {
     name.removeprefix("LLAMA_FTYPE_").removeprefix("MOSTLY_").removeprefix("ALL_").lower(): value

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gguf
 import numpy as np
 import torch
 
-from minisift.data import Example, Span, shorten
-from minisift.description import VERIFICATION, Description
-from minisift.evaluation import score
-
-if TYPE_CHECKING:
-    from minisift.labeler import Labeler
+from minisift.data.examples import Example, Span, shorten
+from minisift.decoding.labelling import Predictor
+from minisift.engines.llamacpp.scheduler import LlamaCppEngine
+from minisift.exceptions import VerificationError
+from minisift.prompting.renderer import Rendered, Renderer
+from minisift.publish.description import VERIFICATION, Description, described_by, predictor_of
+from minisift.scoring.evaluation import score
 
 _ROOM = 4096
 RESERVED = {VERIFICATION: " " * _ROOM}
@@ -37,10 +38,6 @@ _HEARD = 6
 """Prompts that a model reads before it is quantized."""
 _READ = 2048
 """Tokens of each of them, at most."""
-
-
-class VerificationError(ValueError):
-    """An exported file that does not answer as its labeler."""
 
 
 @dataclass(frozen=True)
@@ -81,27 +78,39 @@ class Verification:
 
 
 class Check:
-    """A labeler's answers to some examples, to compare files with. Points and tolerance: of F1."""
+    """A labeler's answers to some examples, to compare files with.
 
-    def __init__(self, labeler: Labeler, examples: Sequence[Example], tolerance: float) -> None:
-        self._labeler = labeler
+    predictor: what labels as it does; model: gives its model of transformers. tolerance: points of F1.
+    """
+
+    def __init__(
+        self,
+        description: Description,
+        predictor: Predictor,
+        model: Callable[[], Any],
+        examples: Sequence[Example],
+        tolerance: float,
+    ) -> None:
+        self._description = description
+        self._predictor = predictor
+        self._model = model
         self._examples = examples
         self._tolerance = tolerance
 
     @cached_property
     def _wanted(self) -> list[list[Span]]:
-        return self._labeler.predict(list(self._examples))
+        return self._predictor.predict(self._examples, self._description.temperature)
 
     def texts(self) -> list[list[int]]:
         """Prompts of the examples with the labeler's answers, as long as it reads, token ids."""
+        renderer = self._predictor.renderer
         answered = [
-            replace(example, spans=tuple(spans))
+            renderer.rendered(replace(example, spans=tuple(spans)))
             for example, spans in zip(self._examples, self._wanted, strict=True)
         ]
-        renderer = self._labeler.renderer
-        prompts = [list(self._labeler.prefix)]
+        prompts = [list(self._predictor.prefix)]
         while answered and len(prompts) < _HEARD:
-            shown: list[Example] = []
+            shown: list[Rendered] = []
             tokens = 0
             while answered and tokens < _READ:
                 shown.append(answered.pop())
@@ -111,10 +120,10 @@ class Check:
 
     def logits(self, path: Path) -> dict[str, Any]:
         """How far llama.cpp's logits with a file are from those of transformers."""
-        model = self._labeler.model()
+        model = self._model()
         largest = level = 0.0
         for example in self._examples[:_COMPARED] or [Example("")]:
-            ids = [*self._labeler.prefix, *self._labeler.renderer.text(example)][-_READ:]
+            ids = [*self._predictor.prefix, *self._predictor.prompt(example).ids][-_READ:]
             with torch.inference_mode():
                 given = torch.tensor([ids], device=model.device)
                 wanted = model(input_ids=given, logits_to_keep=_LAST).logits[0].float().cpu()
@@ -151,28 +160,19 @@ class Check:
 
     def answers(self, path: Path, quantization: str) -> Verification:
         """A file's answers. Raises VerificationError for another labeler's file or tokenizer."""
-        from minisift.storage import load
-
-        exported = load(path)
+        engine = LlamaCppEngine(path)
         try:
-            _same_labeler(self._labeler.description, exported.description)
+            description = described_by(engine, path)
+            assert description is not None
+            predictor = predictor_of(description, engine)
+            _same_labeler(self._description, description)
             for example in self._examples:
-                for one in ("text", "response"):
-                    ours, theirs = (
-                        getattr(labeler.renderer, one)(example)
-                        for labeler in (self._labeler, exported)
-                    )
-                    if ours != theirs:
-                        raise VerificationError(
-                            f"llama.cpp reads the {one} of {shorten(example.text)} as tokens "
-                            f"{theirs[:20]}, transformers as {ours[:20]}; fix: report the base "
-                            "model to minisift, or use converter="
-                        )
+                _same_tokens(self._predictor.renderer, predictor.renderer, example)
             started = time.monotonic()
-            found = exported.predict(list(self._examples))
+            found = predictor.predict(self._examples, description.temperature)
             rate = len(found) / max(1e-9, time.monotonic() - started)
         finally:
-            exported.close()
+            engine.close()
         return self._compared(found, quantization, path.stat().st_size, rate)
 
     def _compared(
@@ -235,6 +235,16 @@ def _same_labeler(wanted: Description, found: Description) -> None:
             )
 
 
+def _same_tokens(ours: Renderer, theirs: Renderer, example: Example) -> None:
+    wanted, found = ours.rendered(example), theirs.rendered(example)
+    for one in ("text", "response"):
+        if (mine := getattr(wanted, one)) != (other := getattr(found, one)):
+            raise VerificationError(
+                f"llama.cpp reads the {one} of {shorten(example.text)} as tokens {other[:20]}, "
+                f"transformers as {mine[:20]}; fix: report the base model to minisift, or use converter="
+            )
+
+
 def keep(path: Path, report: dict[str, Any]) -> None:
     """Write the report into a file that has room RESERVED for it."""
     told = {key: value for key, value in report.items() if key != "path"}
@@ -251,7 +261,7 @@ def llama_logits(path: Path, ids: Sequence[int], last: int) -> np.ndarray[Any, A
     """llama.cpp's logits after the last tokens of a prompt, [last, vocabulary], in F32 throughout."""
     import llama_cpp as llama
 
-    from minisift.engines.backend import start
+    from minisift.engines.llamacpp.model import start
 
     start()
     model = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())

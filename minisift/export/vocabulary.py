@@ -12,7 +12,7 @@ from typing import Any
 import gguf
 
 from minisift.export.writing import write_gguf
-from minisift.tokenizer import HFTokenizer
+from minisift.models.tokenizer import HFTokenizer
 
 _SPACE = "\u2581"
 _UNREACHED = -10_000.0
@@ -153,7 +153,7 @@ def _cut(values: Mapping[str, Any]) -> list[int]:
     """llama.cpp's tokens of the hard text, with a vocabulary of this metadata."""
     import llama_cpp as llama
 
-    from minisift.engines.backend import start
+    from minisift.engines.llamacpp.model import start
 
     start()
     with tempfile.TemporaryDirectory() as folder:

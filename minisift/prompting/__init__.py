@@ -1,0 +1,1 @@
+"""Prompts: the task, demonstrations, the answer format, and the one renderer."""

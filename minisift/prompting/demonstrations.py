@@ -1,0 +1,94 @@
+"""Which examples become demonstrations, in training and for labelling."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+from minisift.prompting.renderer import Rendered
+
+Sampling = Literal["partition", "target"]
+
+
+def draws(
+    examples: Sequence[Rendered], shots: int, sampling: Sampling, seed: int
+) -> Iterator[tuple[list[Rendered], Rendered]]:
+    """Endless (demonstrations, target) pairs for training, each epoch shuffled afresh.
+
+    "partition" cuts an epoch into prompts of shots + 1 sentences, so that every sentence is
+    seen once an epoch, the last of each prompt as its target; sentences that are left over
+    open the next epoch. "target" makes each sentence the target once an epoch and draws its
+    demonstrations from the others. No text occurs twice in one prompt.
+    """
+    rng = random.Random(seed)
+    if sampling == "target":
+        while True:
+            for target in rng.sample(examples, len(examples)):
+                yield _others(examples, target, shots, rng), target
+    size = min(shots + 1, len({example.key for example in examples}))
+    waiting: list[Rendered] = []
+    while True:
+        waiting += rng.sample(examples, len(examples))
+        while group := _take(waiting, size):
+            yield group[:-1], group[-1]
+
+
+def _take(waiting: list[Rendered], size: int) -> list[Rendered]:
+    """The first `size` examples of distinct texts, taken out of `waiting`; or nothing."""
+    chosen: dict[str, int] = {}
+    for index, example in enumerate(waiting):
+        chosen.setdefault(example.key, index)
+        if len(chosen) == size:
+            break
+    else:
+        return []
+    group = [waiting[index] for index in chosen.values()]
+    for index in reversed(chosen.values()):
+        del waiting[index]
+    return group
+
+
+def _others(
+    examples: Sequence[Rendered], target: Rendered, shots: int, rng: random.Random
+) -> list[Rendered]:
+    found: dict[str, Rendered] = {}
+    banned = target.key
+    for example in rng.sample(examples, len(examples)):
+        if len(found) == shots:
+            break
+        if (key := example.key) != banned:
+            found.setdefault(key, example)
+    return list(found.values())
+
+
+def choose(
+    examples: Sequence[Rendered], shots: int, seed: int, fits: Callable[[Rendered], bool]
+) -> list[Rendered]:
+    """Fixed demonstrations for labelling: together they show every label where they can.
+
+    In random order, the next one is an example with the label that was shown least so far;
+    as many as the data's share, but at most a fifth, hold no span. `fits` says whether one
+    may be used at all (say, is short enough).
+    """
+    rng = random.Random(seed)
+    pool = {e.key: e for e in rng.sample(examples, len(examples)) if fits(e)}
+    empty = [e for e in pool.values() if not e.example.spans]
+    full = [e for e in pool.values() if e.example.spans]
+    chosen = empty[: round(min(shots / 5, shots * len(empty) / max(1, len(pool))))]
+    shown: Counter[str] = Counter()
+    while full and len(chosen) < shots:
+        rarest = min(full, key=lambda e: min(shown[s.label] for s in e.example.spans))
+        full.remove(rarest)
+        chosen.append(rarest)
+        shown.update({s.label for s in rarest.example.spans})
+    rng.shuffle(chosen)
+    return chosen
+
+
+def without(demonstrations: Sequence[Rendered], text: str) -> Sequence[Rendered]:
+    """The demonstrations less that of this text (as the prompt shows it), should it be among them."""
+    if any(shown.key == text for shown in demonstrations):
+        return [shown for shown in demonstrations if shown.key != text]
+    return demonstrations

@@ -1,0 +1,1 @@
+"""Training an adapter: settings, rows, the loss, the loop, what it takes."""

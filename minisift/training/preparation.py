@@ -1,0 +1,128 @@
+"""All that is known of a training before weights load, for whoever trains, plans or measures it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from minisift.data.examples import Example
+from minisift.data.reading import as_examples, some_examples
+from minisift.models.device import default_device, usable
+from minisift.models.source import Source, resolve
+from minisift.models.tokenizer import load_tokenizer, make_template
+from minisift.prompting.renderer import Rendered, Renderer, Row
+from minisift.prompting.task import Task, make_task
+from minisift.training.dev_set import hold_out
+from minisift.training.rows import training_rows
+from minisift.training.settings import Settings
+
+if TYPE_CHECKING:
+    from minisift.training.plan import Plan
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a training is made of: a base model, training and dev sentences."""
+
+    settings: Settings
+    source: Source
+    examples: Sequence[Example]
+    dev: Sequence[Example]
+
+
+@dataclass(frozen=True)
+class Prepared(Material):
+    """The same with all that precedes weights: what `fit` trains on and `plan` counts.
+
+    device: where it runs, "cuda", "mps" or "cpu". rendered: the examples, each once. left_out: what
+    did not fit `max_length`, by kind.
+    """
+
+    device: str
+    renderer: Renderer
+    rendered: Sequence[Rendered]
+    rows: Sequence[Row]
+    left_out: Mapping[str, int]
+
+    def plan(self, settings: Settings | None = None, available: int | None = None) -> Plan:
+        """The memory that it takes under its own settings, or under others.
+
+        available: bytes of memory; None for what this machine has.
+        """
+        from minisift.models.loading import configuration
+        from minisift.training.plan import estimate
+
+        rows = self.rows
+        if settings is not None and settings != self.settings:
+            rows, _ = training_rows(self.renderer, self.rendered, settings)
+        config = configuration(self.source)
+        return estimate(config, rows, settings or self.settings, self.device, available)
+
+
+def gather(
+    model: str | os.PathLike[str], train_set: Any, dev_set: Any, settings: Settings
+) -> Material:
+    """Find the model and read the data; without a dev set some sentences are held out as one."""
+    examples = as_examples(train_set)
+    source = resolve(model)
+    if dev_set is not None:
+        return Material(settings, source, examples, some_examples(dev_set))
+    kept, dev = hold_out(examples, settings.held_out, settings.seed)
+    return Material(settings, source, kept, dev)
+
+
+def prepare(
+    model: str | os.PathLike[str],
+    train_set: Any,
+    dev_set: Any,
+    settings: Settings,
+    *,
+    names: Mapping[str, str] | None = None,
+    descriptions: Mapping[str, str] | None = None,
+    instruction: str | bool | None = None,
+    device: str | None = None,
+) -> Prepared:
+    """Check and make ready what a training was given. names, descriptions, instruction: of its task,
+    see `make_task`. device: where it is to run; None for here.
+
+    What does not fit, and what is odd, is told as a warning.
+    """
+    examples = as_examples(train_set)
+    task = make_task(examples, names=names, descriptions=descriptions, instruction=instruction)
+    material = gather(model, examples, dev_set, settings)
+    _check_labels(task, material.dev)
+    tokenizer = load_tokenizer(material.source.weights)
+    renderer = Renderer(
+        task, make_template(settings.template, tokenizer, task.instruction), tokenizer
+    )
+    rendered = [renderer.rendered(example) for example in material.examples]
+    rows, left_out = training_rows(renderer, rendered, settings)
+    if told := ", ".join(f"{count} {what}" for what, count in left_out.items() if count):
+        logger.warning("To keep prompts within max_length: %s.", told)
+    if device in (None, default_device()):
+        settings = replace(settings, quantize=usable(settings.quantize))
+    return Prepared(
+        settings,
+        material.source,
+        material.examples,
+        material.dev,
+        device or default_device(),
+        renderer,
+        rendered,
+        rows,
+        left_out,
+    )
+
+
+def _check_labels(task: Task, dev: Sequence[Example]) -> None:
+    unseen = sorted({s.label for e in dev for s in e.spans} - set(task.names))
+    if unseen:
+        logger.warning(
+            "The dev set has labels that training never shows (%s): their spans count as missed.",
+            ", ".join(unseen),
+        )

@@ -1,0 +1,44 @@
+"""The rows of a training: prompts as token ids, with what the loss counts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from minisift.prompting.demonstrations import draws
+from minisift.prompting.renderer import Rendered, Renderer, Row
+from minisift.training.settings import Settings
+
+
+def training_rows(
+    renderer: Renderer, examples: Sequence[Rendered], settings: Settings
+) -> tuple[list[Row], dict[str, int]]:
+    """The rows of a whole training, in order, and how much was left out to fit `max_length`."""
+    rows: list[Row] = []
+    dropped = too_long = 0
+    count = settings.prompts(len(examples))
+    drawn = draws(examples, settings.shots, settings.sampling, settings.seed)
+    for demonstrations, target in itertools.islice(drawn, count):
+        try:
+            kept = renderer.fitting(
+                demonstrations,
+                target.key,
+                target.text,
+                settings.max_length,
+                len(target.response),
+            )
+        except ValueError:
+            too_long += 1
+            continue
+        dropped += len(demonstrations) - len(kept)
+        rows.append(renderer.row(kept, target, settings.strategy))
+    if not rows:
+        raise ValueError(
+            f"no training sentence fits max_length={settings.max_length} tokens; fix: raise it"
+        )
+    return rows, {"demonstrations dropped": dropped, "prompts too long": too_long}
+
+
+def targets(row: Row) -> int:
+    """Tokens that the loss counts: nothing predicts a row's first token."""
+    return sum(row.mask[1:])

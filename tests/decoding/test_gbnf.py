@@ -1,0 +1,77 @@
+"""The GBNF grammar takes what `parse` takes; llama.cpp can read it."""
+
+import random
+import re
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from strategies import LABELS, TASK, examples
+from test_grammar import mutations
+
+from minisift.data.examples import Example
+from minisift.decoding.gbnf import gbnf
+from minisift.exceptions import ResponseError
+from minisift.prompting.response import parse, render, target_of
+
+TOKEN = re.compile(r'"((?:\\.|[^"\\])*)"|([a-z0-9-]+)|(\|)')
+ESCAPE = re.compile(r"\\x([0-9A-F]{2})|\\U([0-9A-F]{8})|\\(.)")
+
+
+def rules_of(grammar):
+    rules = {}
+    for line in grammar.splitlines():
+        name, body = line.split(" ::= ", 1)
+        rules[name] = [[]]
+        for literal, reference, bar in TOKEN.findall(body):
+            if bar:
+                rules[name].append([])
+            elif reference:
+                rules[name][-1].append((True, reference))
+            else:
+                text = ESCAPE.sub(lambda m: m[3] or chr(int(m[1] or m[2], 16)), literal)
+                rules[name][-1].append((False, text))
+    return rules
+
+
+def accepts(grammar, text):
+    """Whether the rules derive the text: all stacks of what is still to come, step by step."""
+    rules = rules_of(grammar)
+    stacks = {(0, ((True, "root"),))}
+    while stacks:
+        at, stack = stacks.pop()
+        if not stack:
+            if at == len(text):
+                return True
+            continue
+        (is_rule, what), rest = stack[0], stack[1:]
+        if is_rule:
+            stacks |= {(at, (*alternative, *rest)) for alternative in rules[what]}
+        elif text.startswith(what, at):
+            stacks.add((at + len(what), rest))
+    return False
+
+
+@settings(max_examples=500, deadline=None)
+@given(examples())
+def test_takes_every_rendered_response(example):
+    assert accepts(gbnf(target_of(example), LABELS), render(example, LABELS))
+
+
+@settings(max_examples=1500, deadline=None)
+@given(examples(), st.integers(0, 2**32))
+def test_agrees_with_parse_on_every_mutation(example, seed):
+    mutated = mutations(render(example, LABELS), random.Random(seed))
+    assume(all(not 0xD800 <= ord(char) < 0xE000 for char in mutated))
+    try:
+        spans = parse(mutated, example, TASK.labels_by_name)
+        valid = render(Example(example.text, tuple(spans), example.words), LABELS) == mutated
+    except ResponseError:
+        valid = False
+    assert accepts(gbnf(target_of(example), LABELS), mutated) == valid
+
+
+@pytest.mark.parametrize("text", ["", "a", 'say "\\n" \x00 ünï 🙂 مرحبا', "to be to be to be"])
+def test_llama_cpp_reads_it(text):
+    llama = pytest.importorskip("llama_cpp")
+    assert llama.LlamaGrammar.from_string(gbnf(target_of(Example(text)), LABELS), verbose=False)

@@ -1,0 +1,234 @@
+"""Where texts lie in llama.cpp's cache, and that it changes no answer."""
+
+import random
+import signal
+
+import pytest
+
+import minisift
+from minisift.engines.llamacpp import cells as module
+from minisift.engines.llamacpp.cells import FILL, PADDING, PREFIX, Cells
+
+
+class Memory:
+    """A cache that gives tokens the first free cells, as llama.cpp's does."""
+
+    def __init__(self, size):
+        self.free = set(range(size))
+        self.users = [0] * size
+        self.cells = {}
+        """Of each sequence, the cell of each position."""
+
+    def put(self, sequence, position):
+        cell = min(self.free)
+        self._take(sequence, position, cell)
+        return cell
+
+    def _take(self, sequence, position, cell):
+        self.cells.setdefault(sequence, {})[position] = cell
+        self.users[cell] += 1
+        self.free.discard(cell)
+
+    def remove(self, sequence, begin, end):
+        held = self.cells.get(sequence, {})
+        for position in [p for p in held if p >= begin and (end < 0 or p < end)]:
+            cell = held.pop(position)
+            self.users[cell] -= 1
+            if not self.users[cell]:
+                self.free.add(cell)
+
+    def copy(self, source, target, begin, end):
+        for position, cell in self.cells.get(source, {}).items():
+            if position >= begin and (end < 0 or position < end):
+                assert position not in self.cells.get(target, {})
+                self._take(target, position, cell)
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 16, 63, 64, 100, 302, 700])
+def test_each_text_lies_in_units_of_16_cells_in_order(prefix, monkeypatch):
+    memory = Memory(2600)
+    monkeypatch.setattr(module.llama, "llama_memory_seq_rm", Memory.remove)
+    monkeypatch.setattr(module.llama, "llama_memory_seq_cp", Memory.copy)
+
+    def fill(sequence, count):
+        count = count or max(FILL, prefix)
+        for position in range(count):
+            memory.put(sequence, position)
+        return count
+
+    cells = Cells(memory, 2600, 9, fill)
+    for position in range(prefix):
+        memory.put(PREFIX, position)
+    rng = random.Random(prefix)
+    lying = {}
+    grown = split = 0
+    for _ in range(2):
+        cells.lay(prefix)
+        for _ in range(300):
+            if rng.random() < 0.4:
+                seat = cells.enter(rng.randint(1, 70))
+                if seat is None:
+                    grown += cells.grow()
+                else:
+                    assert seat not in lying
+                    lying[seat] = []
+            call = []
+            drafted = {}
+            for seat, held in lying.items():
+                count = rng.randint(0, 9)
+                if (given := cells.extend(seat, count)) is not None:
+                    call += [(at, seat, prefix + len(held) + i) for i, at in enumerate(given)]
+                    held += given
+                    drafted[seat] = rng.randint(0, count)
+            call += [(at, PADDING, position) for at, position in cells.pad(rng.randint(0, 3))]
+            for at, seat, position in sorted(call):
+                assert memory.put(seat, position) == at
+            for seat, count in drafted.items():
+                cells.retract(seat, count)
+                del lying[seat][len(lying[seat]) - count :]
+            for seat in [s for s in lying if rng.random() < 0.1]:
+                cells.leave(seat)
+                del lying[seat]
+            for held in lying.values():
+                units = held[::16]
+                assert units == sorted(units)
+                assert all(at % 16 == 0 for at in units)
+                assert held == [units[i // 16] + i % 16 for i in range(len(held))]
+                split += units != [units[0] + 16 * i for i in range(len(units))] if units else 0
+        for seat in lying:
+            cells.leave(seat)
+        lying = {}
+    assert grown
+    assert split
+    assert max(memory.cells) < Cells.sequences(9)
+
+
+def test_a_scarce_context_stays_open(monkeypatch):
+    monkeypatch.setattr(module.llama, "llama_memory_seq_rm", Memory.remove)
+    filled = []
+    cells = Cells(Memory(512), 512, 4, lambda _, count: filled.append(count))
+    cells.lay(300)
+    assert filled == [4]  # a text begins where a unit would, or vectors would add it up otherwise
+    assert cells.is_open
+    assert cells.capacity == 0
+
+
+@pytest.fixture(scope="module")
+def quantized(fitted, folder):
+    fitted.export(folder / "cells.gguf", quantization="q4_0", verify=False)
+    return folder / "cells.gguf"
+
+
+def test_texts_that_outgrow_their_cells_or_run_alone_get_the_same_answers(
+    quantized, dev, monkeypatch
+):
+    from minisift.engines.llamacpp.lane import Text
+
+    labeler = minisift.load(quantized)
+    expected = [labeler.predict(example) for example in dev]
+    init, restart, extend = Text.__init__, Text.restart, Cells.extend
+    restarted = []
+    rng = random.Random(0)
+
+    def scarce(self, *args):
+        init(self, *args)
+        # every fifth needs more than there is
+        self.cells = 10_000 if self.number % 5 == 4 else 16
+
+    def refused(self, sequence, count):
+        if sequence != PADDING and rng.random() < 0.05:
+            return None
+        return extend(self, sequence, count)
+
+    def noted(self):
+        restarted.append(self.number)
+        restart(self)
+
+    monkeypatch.setattr(Text, "__init__", scarce)
+    monkeypatch.setattr(Text, "restart", noted)
+    monkeypatch.setattr(Cells, "extend", refused)
+    assert labeler.predict(dev) == expected
+    assert restarted
+
+
+def test_without_demonstrations_and_in_a_scarce_context(quantized, dev):
+    bare = minisift.load(quantized).prompted([])
+    assert [bare.predict(e) for e in dev[:6]] == bare.predict(dev[:6])
+    expected = bare.prompted(minisift.load(quantized).description.demonstrations).predict(dev[:6])
+    for context in (400, 1000):
+        assert minisift.load(quantized, context=context).predict(dev[:6]) == expected
+
+
+def test_a_context_grows_for_a_long_text_between_short_ones(quantized, dev):
+    labeler = minisift.load(quantized)
+    expected = labeler.predict(dev[:8])
+    long = minisift.Example(" ".join(example.text for example in dev * 4)[:6000])
+    found = labeler.predict([*dev[:4], long, *dev[4:8]], on_long="error")
+    assert found[:4] + found[5:] == expected
+    assert found[4] == labeler.predict(long, on_long="error")
+    assert labeler.predict(dev[:8]) == expected
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers on this system")
+def test_an_interrupt_at_any_moment_changes_no_later_answer(quantized, dev):
+    labeler = minisift.load(quantized)
+    expected = labeler.predict(dev)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    interrupted = 0
+    try:
+        for tenth in range(8):
+            signal.setitimer(signal.ITIMER_REAL, 0.03 + 0.1 * tenth)
+            try:
+                labeler.predict(dev * 4)
+            except KeyboardInterrupt:
+                interrupted += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert labeler.predict(dev) == expected
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted
+
+
+def test_each_answer_is_given_before_the_next_text_is_asked_for(quantized, dev):
+    answers = []
+
+    def texts():
+        for number, example in enumerate(dev[:4]):
+            assert len(answers) == number
+            yield example
+
+    labeler = minisift.load(quantized)
+    for spans in labeler.stream(texts(), batch_size=1):
+        answers.append(spans)
+    assert answers == labeler.predict(dev[:4])
+
+
+def test_streams_that_are_left_and_labelers_that_are_closed_meanwhile(quantized, dev):
+    labeler = minisift.load(quantized)
+    expected = labeler.predict(dev)
+    for _ in range(3):
+        stream = labeler.stream(dev * 2)
+        assert next(stream) == expected[0]
+        stream.close()
+        assert labeler.predict(dev) == expected
+    stream = labeler.stream(dev * 2)
+    next(stream)
+    labeler.close()
+    with pytest.raises(RuntimeError, match="this labeler is closed; fix: load it again"):
+        list(stream)
+    for prompt in (dev[0], dev):
+        with pytest.raises(RuntimeError, match="this labeler is closed"):
+            labeler.predict(prompt)
+
+
+def test_more_texts_than_llama_cpp_has_sequences_for_are_an_error(quantized):
+    with pytest.raises(ValueError, match=r"sequences=5000; fix: \d+ or fewer"):
+        minisift.load(quantized, sequences=5000)
+
+
+def test_the_log_is_there_for_who_wants_it(quantized, caplog):
+    minisift.load(quantized).close()
+    assert not caplog.records
+    with caplog.at_level("DEBUG", logger="minisift.engines.llamacpp.model"):
+        minisift.load(quantized).close()
+    assert any("general.architecture" in record.message for record in caplog.records)

@@ -1,0 +1,39 @@
+"""Temperatures that make scores mean what they say."""
+
+import numpy as np
+import pytest
+
+from minisift.scoring.calibration import expected_calibration_error, fit_temperature, probability
+
+
+def test_probability_is_renormalised_over_what_was_allowed():
+    gaps = [np.array([0.0, -1.0]), None, np.array([-2.0, 0.0, -2.0])]
+    wanted = 1 / (1 + np.exp(-1)) / (1 + 2 * np.exp(-2))
+    assert probability(gaps, 1.0) == pytest.approx(wanted)
+    assert probability([None], 1.0) == 1.0
+    assert probability(gaps, 100.0) == pytest.approx(1 / 6, abs=0.01)
+
+
+def test_the_temperature_of_overconfident_logits_is_found():
+    rng = np.random.default_rng(0)
+    lines, right = [], []
+    for gap in rng.uniform(0, 6, 4000):
+        lines.append([np.array([0.0, -3 * gap])])
+        right.append(bool(rng.random() < 1 / (1 + np.exp(-gap))))
+    temperature = fit_temperature(lines, right)
+    assert temperature == pytest.approx(3, rel=0.1)
+    scores = [probability(line, temperature) for line in lines]
+    assert expected_calibration_error(scores, right) < 0.03
+    assert expected_calibration_error([probability(x, 1.0) for x in lines], right) > 0.05
+
+
+def test_nothing_to_fit_leaves_scores_alone():
+    assert fit_temperature([], []) == 1.0
+    assert fit_temperature([[np.array([0.0, -1.0])]], [True]) == 1.0
+    assert expected_calibration_error([], []) == 0.0
+
+
+def test_calibration_error_by_hand():
+    assert expected_calibration_error([0.95, 0.95, 0.15], [True, False, False]) == pytest.approx(
+        (2 * 0.45 + 0.15) / 3
+    )

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 import minisift
-from minisift.prompts import STRATEGIES
+from minisift.prompting.renderer import STRATEGIES
 
 
 def main() -> None:

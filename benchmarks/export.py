@@ -21,11 +21,12 @@ from safetensors.torch import save_file
 from transformers import LlamaConfig
 
 import minisift
-from minisift.description import Description, checksum
-from minisift.models import resolve
-from minisift.prompts import Renderer, plain_template
-from minisift.task import make_task
-from minisift.tokenizer import load_tokenizer
+from minisift.models.source import resolve
+from minisift.models.tokenizer import load_tokenizer
+from minisift.prompting.renderer import Renderer
+from minisift.prompting.task import make_task
+from minisift.prompting.template import plain_template
+from minisift.publish.description import describe
 
 RANK = 16
 EXPORT = """
@@ -110,13 +111,9 @@ def build(base: Path, adapter: Path, layers: int) -> None:
     examples = minisift.read("minisift/sample/train.jsonl")
     renderer = Renderer(make_task(examples), plain_template(), tokenizer)
     source = resolve(base)
-    description = Description(
-        renderer.task,
-        renderer.template,
-        examples[:3],
-        {"model": source.name, "fingerprint": source.fingerprint, "quantize": "nf4"},
-        checksum(renderer.prefix(examples[:3])),
-    )
+    rendered = [renderer.rendered(example) for example in examples]
+    described = {"model": source.name, "fingerprint": source.fingerprint, "quantize": "nf4"}
+    description = describe(renderer, rendered, rendered[:3], described, {})
     adapter.mkdir()
     save_file(halves, adapter / "adapter_model.safetensors")
     (adapter / "adapter_config.json").write_text(json.dumps({"r": RANK, "lora_alpha": 2 * RANK}))

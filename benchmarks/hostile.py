@@ -17,8 +17,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 import minisift
-from minisift.data import Example
-from minisift.response import parse, render
+from minisift.data.examples import Example
+from minisift.prompting.response import parse, render, target_of
 
 PIECES = [
     *"<|im_end|> <|im_start|>assistant <eos> </s> <bos> <|endoftext|> <start_of_turn> [INST]".split(),
@@ -64,16 +64,18 @@ def main() -> None:
     asked = list(texts(given.texts, list(task.names.values()), given.seed))
     found: Counter[str] = Counter()
     started = time.monotonic()
-    for text, spans in zip(asked, labeler.stream(asked, progress=True), strict=True):
+    stream = labeler.stream(asked, progress=True)
+    for text, spans in zip(asked, stream, strict=True):
         found["texts"] += 1
         found["spans"] += len(spans)
         found["offsets that are wrong"] += any(text[s.start : s.end] != s.text for s in spans)
         found["scores out of range"] += any(not 0 <= s.score <= 1 for s in spans)
         gold = Example(text, tuple(spans))  # raises unless flat and word-aligned
-        if parse(render(gold, task.names), gold, task.labels_by_name) != list(gold.spans):
+        target = target_of(gold)
+        if parse(render(target, task.names), target, task.labels_by_name) != list(gold.spans):
             found["invalid answers"] += 1
     seconds = round(time.monotonic() - started)
-    print(json.dumps({**found, **labeler.counts, "seconds": seconds}))
+    print(json.dumps({**found, **stream.counts, "seconds": seconds}))
 
 
 if __name__ == "__main__":

@@ -33,12 +33,13 @@ from pathlib import Path
 from typing import Any
 
 import minisift
-from minisift import response
-from minisift.gbnf import gbnf
+from minisift.decoding.gbnf import gbnf
+from minisift.exceptions import ResponseError
+from minisift.prompting.response import parse, target_of
 
 SYSTEMS = ("naive", "single", "batched", "torch", "server")
 _SERVER = (
-    "import runpy; from minisift.engines.backend import start; start();"
+    "import runpy; from minisift.engines.llamacpp.model import start; start();"
     "runpy.run_module('llama_cpp.server', run_name='__main__')"
 )
 """llama-cpp-python's server; `start` keeps llama.cpp from what would end its process."""
@@ -120,7 +121,8 @@ def tokens(labeler: Any, examples: list[minisift.Example], spans: Any) -> list[i
     answered = [
         minisift.Example(e.text, tuple(s), e.words) for e, s in zip(examples, spans, strict=True)
     ]
-    return [len(renderer.text(e)) + len(renderer.response(e)) - 1 for e in answered]
+    rendered = map(renderer.rendered, answered)
+    return [len(example.text) + len(example.response) - 1 for example in rendered]
 
 
 def limit(path: Path) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def limit(path: Path) -> dict[str, Any]:
     demonstrations, to which each token of a text has to attend."""
     import llama_cpp as llama
 
-    from minisift.engines.backend import start
+    from minisift.engines.llamacpp.model import start
 
     start()  # llama.cpp without what would end this process
     started = time.perf_counter()
@@ -162,9 +164,9 @@ def naive(path: Path) -> Any:
         found = []
         for example in examples:
             started = time.perf_counter()
-            grammar = gbnf(response.target_of(example), labeler.description.task.names)
+            grammar = gbnf(target_of(example), labeler.description.task.names)
             answer = model.create_completion(
-                [*labeler.prefix, *labeler.renderer.text(example)],
+                [*labeler.prefix, *labeler.renderer.text(target_of(example))],
                 grammar=llama.LlamaGrammar.from_string(grammar, verbose=False),
                 temperature=0,
                 max_tokens=_LONGEST,
@@ -178,8 +180,8 @@ def naive(path: Path) -> Any:
 
 def parsed(answer: str, example: minisift.Example, labeler: Any) -> list[minisift.Span]:
     try:
-        return response.parse(answer, example, labeler.description.task.labels_by_name)
-    except response.ResponseError as error:
+        return parse(answer, target_of(example), labeler.description.task.labels_by_name)
+    except ResponseError as error:
         print(error, file=sys.stderr)
         return []
 
@@ -228,10 +230,10 @@ def server(path: Path) -> Any:
             time.sleep(0.2)
 
     def one(example: minisift.Example) -> list[minisift.Span]:
-        ids = [*labeler.prefix, *labeler.renderer.text(example)]
+        ids = [*labeler.prefix, *labeler.renderer.text(target_of(example))]
         body = {
             "prompt": labeler.engine.tokenizer.decode(ids).decode(),
-            "grammar": gbnf(response.target_of(example), labeler.description.task.names),
+            "grammar": gbnf(target_of(example), labeler.description.task.names),
             "temperature": 0,
             "max_tokens": _LONGEST,
         }

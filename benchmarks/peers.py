@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minisift import Example, Span
-from minisift.tags import decode, encode, mended
+from minisift.data.tags import decode, encode, mended
 
 
 def words_of(example: Example) -> list[str]:

@@ -27,9 +27,9 @@ from typing import Any
 from peers import PEERS
 
 import minisift
-from minisift.evaluation import score
 from minisift.files import whole
-from minisift.models import device_name
+from minisift.models.device import device_name
+from minisift.scoring.evaluation import score
 
 TASKS = {
     "ner": ("ner-conll2003/eng.train", "ner-conll2003/eng.testb", 6),

@@ -15,7 +15,7 @@ from common import Parts, arguments, draw, run
 
 import minisift
 from minisift import Example, Span
-from minisift.data import align
+from minisift.data.examples import align
 
 NAMES = {
     "positive": "positive",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import minisift
 from minisift import Example
-from minisift.prompts import STRATEGIES
-from minisift.settings import Settings
+from minisift.prompting.renderer import STRATEGIES
+from minisift.training.settings import Settings
 
 Parts = tuple[Sequence[Example], Sequence[Example], Sequence[Example]]
 """Sentences to train on, to choose by and to score on."""

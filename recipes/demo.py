@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import minisift
-from minisift.models import resolve
+from minisift.models.source import resolve
 
 SAMPLE = Path(minisift.__file__).parent / "sample"
 MODEL = "smollm2-135m"

@@ -34,7 +34,7 @@ from study import EXPERIMENTS, PARAPHRASES, SHOTS, TASKS, Run
 
 import minisift
 from minisift import Example
-from minisift.data import shorten
+from minisift.data.examples import shorten
 from minisift.files import write_whole
 
 SMALL_ENCODER = "all-MiniLM-L6-v2"
@@ -60,7 +60,8 @@ def made(run: Run, train: list[Example], given: argparse.Namespace, scratch: Pat
     single = {"max_prompts": given.prompts * (SHOTS + 1), "batch_size": 2 * (SHOTS + 1)}
     if run.system.startswith("tags") or run.system == "encoder":
         from minisift.baselines import fit_token_classifier
-        from minisift.models import configuration, resolve
+        from minisift.models.loading import configuration
+        from minisift.models.source import resolve
 
         mask: Any = run.system.partition(" ")[2] or "causal"
         if mask == "half":
@@ -91,13 +92,14 @@ def made(run: Run, train: list[Example], given: argparse.Namespace, scratch: Pat
 def asked(run: Run, labeler: Any, train: list[Example]) -> Any:
     """The labeler under the prompt of a run."""
     from minisift.baselines import Unconstrained
-    from minisift.demonstrations import choose
+    from minisift.prompting.demonstrations import choose
 
     if run.asked_shots is not None:
         room = labeler.engine.context // 2 // max(1, run.asked_shots)
-        labeler = labeler.prompted(
-            choose(train, run.asked_shots, run.seed, lambda e: labeler.renderer.length(e) <= room)
-        )
+        renderer = labeler.renderer
+        rendered = [renderer.rendered(example) for example in train]
+        shown = choose(rendered, run.asked_shots, run.seed, lambda e: renderer.length(e) <= room)
+        labeler = labeler.prompted([one.example for one in shown])
     if run.asked is not None:
         names = ", ".join(labeler.description.task.names.values())
         text = PARAPHRASES.get(run.asked, "").format(names=names)
@@ -128,9 +130,9 @@ def work(runs: Sequence[Run], given: argparse.Namespace) -> list[dict[str, Any]]
     """The rows of runs that share a training. Runs in a process of its own."""
     import resource
 
-    from minisift.engines.llamacpp import LlamaCppEngine
-    from minisift.models import device_name
-    from minisift.storage import versions
+    from minisift.engines.llamacpp.scheduler import LlamaCppEngine
+    from minisift.models.device import device_name
+    from minisift.publish.description import versions
 
     logging.basicConfig(level=logging.ERROR)
     train, test = read(given.folder, runs[0].task, (given.sentences, given.test), runs[0].seed)

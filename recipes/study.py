@@ -11,7 +11,7 @@ import chunking_conll2000
 import ner_conll2003
 import triggers_ace2005
 
-from minisift.prompts import STRATEGIES
+from minisift.prompting.renderer import STRATEGIES
 
 TASKS: dict[str, tuple[Any, Sequence[str]]] = {
     "ner": (ner_conll2003, ["ner-conll2003"]),

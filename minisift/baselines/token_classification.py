@@ -223,53 +223,46 @@ def fit_token_classifier(
         )
     chosen = make_settings({"batch_size": 16, **settings, "shots": 0})
     material = gather(model, train_set, dev_set, chosen)
-    config = configuration(material.source)
-    is_decoder = any("CausalLM" in name for name in config.architectures or ["CausalLM"])
-    layers = _layers_without(mask, config.get_text_config().num_hidden_layers)
-    if not is_decoder and mask != "causal":
-        raise ValueError(f"mask={mask!r} for {model}, which has none; fix: leave it out")
-
-    labels = sorted({span.label for e in material.examples for span in e.spans})
-    tags = ["O", *(f"{letter}-{label}" for label in labels for letter in "BI")]
-    load = _load_decoder if is_decoder else _load_encoder
-    network, rows = load(material.source, chosen, layers)
-    if not is_decoder:
+    source, examples = material.source, material.examples
+    layers = _layers_without(mask, model, configuration(source))
+    if layers is None:
         chosen = replace(chosen, learning_rate=chosen.learning_rate or _ENCODER)
-    torch.manual_seed(chosen.seed)
-    objective = TagObjective(network, len(tags), rows)
-    tagger = TokenClassifier(objective, _tokenizer(material.source), tags)
+    labels = sorted({span.label for example in examples for span in example.spans})
+    tags = ["O", *(f"{letter}-{label}" for label in labels for letter in "BI")]
+    objective = _load(source, chosen, layers, len(tags))
+    tagger = TokenClassifier(objective, _tokenizer(source), tags)
     sample = evaluation_sample(material.dev, chosen.seed)
-    endless = _epochs(tagger, material.examples, chosen.seed)
-    training = Training(
+    rows = itertools.islice(_epochs(tagger, examples, chosen.seed), chosen.prompts(len(examples)))
+    Training(
         objective,
-        list(itertools.islice(endless, chosen.prompts(len(material.examples)))),
+        list(rows),
         chosen,
         evaluate=(lambda: tagger.evaluate(sample).f1) if sample and chosen.evaluations else None,
         chance=chance(sample),
         tokens=_TOKENS,
-        identity=material.source.fingerprint,
-    )
-    training.run()
-    if is_decoder:
-        settle(network)
+        identity=source.fingerprint,
+    ).run()
+    if layers is not None:
+        settle(objective.model)
     return tagger
 
 
-def _load_decoder(
-    source: Source, settings: Settings, layers: Sequence[int]
-) -> tuple[Any, attention.RowAttention]:
-    """A causal LM under an adapter, without its mask in some layers."""
-    network, _ = load_base(source, settings.quantize)
-    network = add_lora(network, settings.lora_rank, settings.lora_dropout, settings.seed)
-    rows = attention.use(network)
-    attention.unmask(network, layers)
-    return network, rows
-
-
-def _load_encoder(source: Source, settings: Settings, layers: Sequence[int]) -> tuple[Any, None]:
+def _load(
+    source: Source, settings: Settings, layers: Sequence[int] | None, classes: int
+) -> TagObjective:
+    """A decoder under an adapter, without its mask in some layers; or, for None, an encoder."""
     from transformers import AutoModel
 
-    return AutoModel.from_pretrained(source.weights, dtype=torch.float32).to(place()), None
+    rows = None
+    if layers is None:
+        network = AutoModel.from_pretrained(source.weights, dtype=torch.float32).to(place())
+    else:
+        network, _ = load_base(source, settings.quantize)
+        network = add_lora(network, settings.lora_rank, settings.lora_dropout, settings.seed)
+        rows = attention.use(network)
+        attention.unmask(network, layers)
+    torch.manual_seed(settings.seed)
+    return TagObjective(network, classes, rows)
 
 
 def _tokenizer(source: Source) -> Any:
@@ -291,12 +284,17 @@ def _epochs(tagger: TokenClassifier, examples: Sequence[Example], seed: int) -> 
         yield from rng.sample(rows, len(rows))
 
 
-def _layers_without(mask: str | Sequence[int], layers: int) -> Sequence[int]:
-    """The layers whose causal mask goes."""
-    if mask == "causal":
-        return []
-    if mask == "none":
-        return range(layers)
-    if isinstance(mask, str) or not all(0 <= layer < layers for layer in mask):
-        raise ValueError(f"mask={mask!r}; fix: 'causal', 'none' or layers from 0 to {layers - 1}")
-    return mask
+def _layers_without(mask: str | Sequence[int], model: str, config: Any) -> Sequence[int] | None:
+    """The layers whose causal mask goes; None for an encoder, which has none."""
+    count = config.get_text_config().num_hidden_layers
+    if mask in ("causal", "none"):
+        layers: Sequence[int] = range(count) if mask == "none" else []
+    elif isinstance(mask, str) or not all(0 <= layer < count for layer in mask):
+        raise ValueError(f"mask={mask!r}; fix: 'causal', 'none' or layers from 0 to {count - 1}")
+    else:
+        layers = mask
+    if any("CausalLM" in name for name in config.architectures or ["CausalLM"]):
+        return layers
+    if mask != "causal":
+        raise ValueError(f"mask={mask!r} for {model}, which has none; fix: leave it out")
+    return None

@@ -26,6 +26,7 @@ from minisift.export.families import (
 from minisift.export.merge import Weight, lora_pairs, merged_weights, plain_model
 from minisift.export.vocabulary import vocabulary
 from minisift.export.writing import carried_over, write_gguf
+from minisift.models.gguf_file import open_gguf, value_of
 from minisift.models.source import Source
 
 logger = logging.getLogger(__name__)
@@ -52,10 +53,9 @@ def check_base(source: Source) -> Family:
                 "llama.cpp's convert_hf_to_gguf.py"
             ) from None
         return family
-    field = gguf.GGUFReader(source.gguf).get_field("general.architecture")
-    name = field and field.contents()
+    name = value_of(open_gguf(source.gguf), "general.architecture")
     for family in FAMILIES.values():
-        if gguf.MODEL_ARCH_NAMES[family.arch] == name:
+        if family.architecture.gguf == name:
             return family
     raise ValueError(
         f"{source.name} has the architecture {name!r}, which minisift does not write; fix: a model "
@@ -113,11 +113,11 @@ class Converter:
     def write(
         self,
         path: Path,
-        metadata: Mapping[str, Any],
+        more: Mapping[str, Any],
         change: Callable[[str, torch.Tensor], torch.Tensor] | None = None,
         full: bool = False,
     ) -> None:
-        """Write the merged model with metadata of the caller's beside the model's own.
+        """Write the merged model with `more` metadata beside the model's own.
 
         Matrices are in F16, in F32 if `full`. change: what is worked into the weights.
         """
@@ -126,7 +126,7 @@ class Converter:
         kind = gguf.LlamaFileType.ALL_F32 if full else gguf.LlamaFileType.MOSTLY_F16
         own = {**self._metadata(), "general.file_type": int(kind)}
         matrices = np.float32 if full else np.float16
-        write_gguf(path, self.family.arch, {**own, **metadata}, tensors, matrices)
+        write_gguf(path, self.family.arch, {**own, **more}, tensors, matrices)
 
     def lora(self, adapter: Path) -> tuple[float, dict[str, Weight]]:
         """LoRA's alpha, and its two matrices of each weight by GGUF name."""
@@ -147,7 +147,7 @@ class Converter:
         found = self._names.get_name(name, try_suffixes=(".weight", ".bias"))
         if found is None:
             raise ValueError(
-                f"tensor {name} has no place in a GGUF file of {self.family.arch.name}; "
+                f"tensor {name} has no place in a GGUF file of {self.family.architecture.gguf}; "
                 "fix: another base model"
             )
         return found
@@ -160,7 +160,7 @@ class Converter:
                 yield "output.weight", weight
 
     def _lacks_head(self, merged: dict[str, Weight]) -> bool:
-        return self.family.own_head and "lm_head.weight" not in merged
+        return self.family.architecture.own_head and "lm_head.weight" not in merged
 
     def _changing(self, name: str, weight: Weight) -> Any:
         return lambda: self.family.change(name, weight.read(), self.config)
@@ -181,7 +181,7 @@ class Converter:
         if self._source.gguf is None:
             yield from rope_tensors(self.config)
             return
-        for tensor in gguf.GGUFReader(self._source.gguf).tensors:
+        for tensor in open_gguf(self._source.gguf).tensors:
             if tensor.name.startswith("rope_"):
                 yield tensor.name, torch.from_numpy(np.array(tensor.data))
 

@@ -1,6 +1,6 @@
 """Model families: what llama.cpp has to know of each, and how its tensors differ there.
 
-A family is an entry of FAMILIES. Tensor names come from `gguf.get_tensor_name_map`, the facts from
+A family is an entry of `models.architectures` and, where its tensors differ, of _WRITTEN. Tensor names come from `gguf.get_tensor_name_map`, the facts from
 llama.cpp's model files; `change` is the inverse of what transformers does when it reads a GGUF.
 """
 
@@ -15,28 +15,31 @@ import gguf
 import torch
 
 from minisift.export.balance import GATED, Groups
+from minisift.models.architectures import ARCHITECTURES, Architecture
 
-ARCH = gguf.MODEL_ARCH
+_NUMBERS = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}
 Change = Callable[[str, torch.Tensor, Any], torch.Tensor]
 Settings = Callable[[Any], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Family:
-    """One model type of transformers in llama.cpp.
+    """How one model type of transformers is written for llama.cpp.
 
     change: (GGUF name, tensor, config) -> tensor. settings: metadata that only this family has,
     by key without the architecture's name; raises ValueError for a configuration that llama.cpp
-    does not compute. groups: see balance.py. sliding: llama.cpp knows its sliding windows.
-    own_head: it wants an output head even where that is the embeddings' copy.
+    does not compute. groups: see balance.py.
     """
 
-    arch: gguf.MODEL_ARCH
+    architecture: Architecture
     change: Change = lambda name, tensor, config: tensor
     settings: Settings = lambda config: {}
     groups: Groups = field(default_factory=lambda: GATED)
-    sliding: bool = False
-    own_head: bool = False
+
+    @property
+    def arch(self) -> gguf.MODEL_ARCH:
+        """llama.cpp's number of the architecture, as the gguf package has it."""
+        return _NUMBERS[self.architecture.gguf]
 
 
 def _permute_rotary(name: str, tensor: torch.Tensor, config: Any) -> torch.Tensor:
@@ -102,18 +105,22 @@ def _granite(config: Any) -> Mapping[str, Any]:
 _INNER: Groups = {name: GATED[name] for name in ("attn_v", "ffn_up")}
 """Where norms feed more than one branch, or come after it."""
 
+_WRITTEN: dict[str, dict[str, Any]] = {
+    "llama": {"change": _permute_rotary},
+    "mistral": {"change": _permute_rotary},
+    "smollm3": {"change": _permute_rotary, "settings": _smollm3},
+    "granite": {"change": _permute_rotary, "settings": _granite},
+    "gemma2": {"change": _shift_norms, "settings": _gemma},
+    "gemma3_text": {"change": _shift_norms, "settings": _gemma},
+    "phi3": {"groups": {"attn_norm": ("attn_qkv",), "ffn_norm": ("ffn_up",)}},
+    "olmo2": {"groups": _INNER},
+    "stablelm": {"settings": _stablelm, "groups": _INNER},
+}
+"""What differs from a tensor for a tensor."""
+
 FAMILIES = {
-    "llama": Family(ARCH.LLAMA, _permute_rotary),
-    "mistral": Family(ARCH.LLAMA, _permute_rotary),
-    "smollm3": Family(ARCH.SMOLLM3, _permute_rotary, _smollm3),
-    "granite": Family(ARCH.GRANITE, _permute_rotary, _granite),
-    "qwen2": Family(ARCH.QWEN2),
-    "qwen3": Family(ARCH.QWEN3),
-    "gemma2": Family(ARCH.GEMMA2, _shift_norms, _gemma, sliding=True),
-    "gemma3_text": Family(ARCH.GEMMA3, _shift_norms, _gemma, sliding=True),
-    "phi3": Family(ARCH.PHI3, groups={"attn_norm": ("attn_qkv",), "ffn_norm": ("ffn_up",)}),
-    "olmo2": Family(ARCH.OLMO2, groups=_INNER, own_head=True),
-    "stablelm": Family(ARCH.STABLELM, settings=_stablelm, groups=_INNER, own_head=True),
+    name: Family(architecture, **_WRITTEN.get(name, {}))
+    for name, architecture in ARCHITECTURES.items()
 }
 """By `model_type` of the transformers configuration."""
 
@@ -163,8 +170,7 @@ def hyperparameters(config: Any, family: Family) -> dict[str, Any]:
     if hasattr(config, "rms_norm_eps"):
         values["attention.layer_norm_rms_epsilon"] = float(config.rms_norm_eps)
     values |= family.settings(config)
-    arch = gguf.MODEL_ARCH_NAMES[family.arch]
-    return {f"{arch}.{key}": value for key, value in values.items()}
+    return {f"{family.architecture.gguf}.{key}": value for key, value in values.items()}
 
 
 def _rope(config: Any) -> Mapping[str, Any]:
@@ -182,7 +188,11 @@ def _context(config: Any, family: Family) -> int:
     longest = int(config.max_position_embeddings)
     window = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None)
-    if not window or family.sliding or (kinds is not None and "sliding_attention" not in kinds):
+    if (
+        not window
+        or family.architecture.sliding
+        or (kinds is not None and "sliding_attention" not in kinds)
+    ):
         return longest
     return min(longest, int(window))
 

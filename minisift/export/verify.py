@@ -18,6 +18,7 @@ from minisift.data.examples import Example, Span, shorten
 from minisift.decoding.labelling import Predictor
 from minisift.engines.llamacpp.scheduler import LlamaCppEngine
 from minisift.exceptions import VerificationError
+from minisift.models.gguf_file import open_gguf
 from minisift.prompting.renderer import Rendered, Renderer
 from minisift.publish.description import VERIFICATION, Description, described_by, predictor_of
 from minisift.scoring.evaluation import score
@@ -146,9 +147,9 @@ class Check:
 
         Raises VerificationError for a tensor that is another, or missing.
         """
-        found = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+        found = {tensor.name: tensor for tensor in open_gguf(path).tensors}
         largest = 0.0
-        for tensor in gguf.GGUFReader(merged).tensors:
+        for tensor in open_gguf(merged).tensors:
             error = _error(found[tensor.name], tensor) if tensor.name in found else 1.0
             if not error <= _ROUNDED:
                 raise VerificationError(
@@ -251,7 +252,7 @@ def keep(path: Path, report: dict[str, Any]) -> None:
     content = json.dumps(told).encode()
     if len(content) > _ROOM:
         content = json.dumps({**told, "first_difference": None}).encode()
-    field = gguf.GGUFReader(path, "r+").get_field(VERIFICATION)
+    field = open_gguf(path, "r+").get_field(VERIFICATION)
     assert field is not None
     place = field.parts[field.data[0]]
     place[:] = np.frombuffer(content.ljust(_ROOM), dtype=np.uint8)

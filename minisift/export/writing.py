@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from minisift.export.merge import Weight
+from minisift.models.gguf_file import open_gguf, value_of
 
 
 def carried_over(path: Path) -> dict[str, Any]:
     """The metadata of a GGUF file, typed as it is there, without what each writer sets itself."""
     own = ("general.architecture", "general.quantization_version", "general.file_type")
     found = {}
-    for field in gguf.GGUFReader(path).fields.values():
+    for field in open_gguf(path).fields.values():
         if not field.name.startswith("GGUF.") and field.name not in own:
             kind = field.types[0]
             inner = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
@@ -59,10 +60,9 @@ def write_gguf(
 
 def copied(source: Path, target: Path, metadata: Mapping[str, Any]) -> None:
     """Write a GGUF file of F32 and F16 tensors again, with more metadata."""
-    reader = gguf.GGUFReader(source)
-    field = reader.get_field("general.architecture")
-    assert field is not None
-    (arch,) = (arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == field.contents())
+    reader = open_gguf(source)
+    name = value_of(reader, "general.architecture")
+    (arch,) = (arch for arch, known in gguf.MODEL_ARCH_NAMES.items() if known == name)
     tensors = {tensor.name: _in_file(tensor) for tensor in reader.tensors}
     write_gguf(target, arch, {**carried_over(source), **metadata}, tensors)
 

@@ -13,11 +13,16 @@ from minisift.prompting.tokenizer import Tokenizer
 
 def restore_pre_tokenizer(tokenizer: Any, gguf: Path) -> None:
     """What transformers leaves out when it reads a GGUF: digits stand alone in these."""
-    from gguf import GGUFReader
     from tokenizers import pre_tokenizers
 
-    field = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
-    if field is not None and field.contents() in ("smollm", "starcoder", "refact", "command-r"):
+    from minisift.models.gguf_file import open_gguf, value_of
+
+    if value_of(open_gguf(gguf), "tokenizer.ggml.pre") in (
+        "smollm",
+        "starcoder",
+        "refact",
+        "command-r",
+    ):
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
                 pre_tokenizers.Digits(individual_digits=True),

@@ -139,7 +139,8 @@ def family_of(config: Any, name: str) -> Family:
 
 def head_size(config: Any) -> int:
     """Channels of an attention head."""
-    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    given = getattr(config, "head_dim", None)
+    return int(given or config.hidden_size // config.num_attention_heads)
 
 
 def hyperparameters(config: Any, family: Family) -> dict[str, Any]:
@@ -175,7 +176,8 @@ def hyperparameters(config: Any, family: Family) -> dict[str, Any]:
 
 def _rope(config: Any) -> Mapping[str, Any]:
     parameters: Mapping[str, Any] = config.rope_parameters
-    return parameters.get("full_attention", parameters)
+    found: Mapping[str, Any] = parameters.get("full_attention", parameters)
+    return found
 
 
 def _share(config: Any, rope: Mapping[str, Any]) -> float:

@@ -118,7 +118,8 @@ def _in_file(path: Path) -> Iterator[tuple[str, Weight]]:
         def read() -> torch.Tensor:
             # opened anew each time: what is mapped counts as memory until the file is closed
             with safe_open(path, framework="pt") as file:
-                return file.get_tensor(name)
+                tensor: torch.Tensor = file.get_tensor(name)
+                return tensor
 
         return read
 

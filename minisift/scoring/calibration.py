@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from minisift.decoding.labelling import probability
 
 BINS = 10
@@ -20,6 +18,7 @@ def fit_temperature(lines: Sequence[Sequence[Any]], right: Sequence[bool]) -> fl
     """
     if not lines or not any(right) or all(right):
         return 1.0
+    import numpy as np  # here, so that commands start without it
 
     def loss(log_temperature: float) -> float:
         found = np.array([probability(line, float(np.exp(log_temperature))) for line in lines])
@@ -46,6 +45,8 @@ def expected_calibration_error(scores: Sequence[float], right: Sequence[bool]) -
     """How far scores are from the share that is right, weighted over bins of equal width."""
     if not scores:
         return 0.0
+    import numpy as np
+
     found, hits = np.array(scores, float), np.array(right, float)
     bins = np.minimum((found * BINS).astype(int), BINS - 1)
     gap = sum(abs((found - hits)[bins == b].sum()) for b in range(BINS))

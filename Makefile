@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 NODE_LLAMA = $(shell node -p "require('./export/package.json').dependencies['node-llama-cpp']")
 NODE_PLATFORM = $(shell node -p "process.platform.replace('darwin', 'mac') + '-' + process.arch")
 
-.PHONY: demo test programs lint format clean
+.PHONY: demo test programs lint format package clean
 
 demo: $(VENV)/installed
 	@echo "The whole cycle on sample data: about 4 minutes on two cores, less the second time."
@@ -23,6 +23,7 @@ lint: $(VENV)/installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/installed
 	@$(BIN)/ruff check --fix .
@@ -54,6 +55,15 @@ $(VENV)/programs/built: constraints.txt export/package.json | $(VENV)/installed
 	    node-llama-cpp@$(NODE_LLAMA) @node-llama-cpp/$(NODE_PLATFORM)@$(NODE_LLAMA)
 	@rm -rf $(VENV)/programs/source $(VENV)/programs/build $(VENV)/programs/*.tar.gz
 	@touch $@
+
+# The wheel and the sdist, and the whole cycle with nothing but the wheel installed.
+package: $(VENV)/installed
+	@rm -rf dist build/package && mkdir -p build/package
+	@$(BIN)/python -m build --outdir dist . >build/package/log
+	@$(PYTHON) -m venv build/package/venv
+	@build/package/venv/bin/python -m pip install --quiet -c constraints.txt "$$(ls dist/*.whl)[train,smollm2]"
+	@cp recipes/demo.py build/package/
+	@cd build/package && venv/bin/python demo.py demo && venv/bin/minisift export demo/notes.gguf kit --format kit
 
 clean:
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

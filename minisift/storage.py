@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from minisift.exceptions import DescriptionError
 from minisift.publish import hub
-from minisift.publish.description import FILE, KEY, Description, described_by
+from minisift.publish.description import FILE, KEY, Description, description_of
 from minisift.publish.folder import CONFIG, WEIGHTS, Weights
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _load_gguf(path: Path, **options: Any) -> Labeler:
         from minisift.labeler import Labeler
 
         engine = loading.result()
-    description = described_by(engine, path)
+    description = description_of(engine, path)
     if description is None:
         raise DescriptionError(
             f"{options.get('adapter', path)}: a GGUF file, but not a minisift labeler (no {KEY}); "

@@ -74,10 +74,10 @@ def _occurrence(target: Target, start: int, end: int) -> int:
 
 
 def _literal(text: str) -> str:
-    return '"' + "".join(_escaped(char) for char in text) + '"'
+    return '"' + "".join(_escape(char) for char in text) + '"'
 
 
-def _escaped(char: str) -> str:
+def _escape(char: str) -> str:
     if char in '"\\':
         return f"\\{char}"
     if " " <= char <= "~":

@@ -122,7 +122,7 @@ def _sentences(target: Target, tokens: Callable[[str], int]) -> Iterator[_Run]:
     first, count = 0, len(target.starts)
     for end in range(1, count + 1):
         if end == count or _ends_sentence(target.example, end - 1):
-            yield _measured(target, tokens, first, end)
+            yield _measure(target, tokens, first, end)
             first = end
 
 
@@ -139,7 +139,7 @@ def _ends_sentence(example: Example, index: int) -> bool:
     return not _SHORT.search(before)
 
 
-def _measured(target: Target, tokens: Callable[[str], int], first: int, end: int) -> _Run:
+def _measure(target: Target, tokens: Callable[[str], int], first: int, end: int) -> _Run:
     return _Run(first, end, tokens(target.text[target.starts[first] : target.ends[end - 1]]))
 
 
@@ -150,7 +150,7 @@ def _pieces(target: Target, tokens: Callable[[str], int], most: int, run: _Run) 
         return
     middle = (run.first + run.end) // 2
     for first, end in ((run.first, middle), (middle, run.end)):
-        yield from _pieces(target, tokens, most, _measured(target, tokens, first, end))
+        yield from _pieces(target, tokens, most, _measure(target, tokens, first, end))
 
 
 def stitch(parts: Sequence[tuple[Window, Sequence[Span]]]) -> list[Span]:

@@ -11,12 +11,12 @@ from typing import Any
 
 from minisift.data.examples import Example
 from minisift.decoding.labelling import Predictor
-from minisift.export.convert import Converter, check_base, rounded
+from minisift.export.convert import Converter, check_base, rounding
 from minisift.export.folder import convert_by_script, write_folder
 from minisift.export.merge import MergeInto
 from minisift.export.quantize import AUTO, file_type, is_quantized, quantize
 from minisift.export.verify import RESERVED, Check, Verification, keep
-from minisift.export.writing import copied, write_gguf
+from minisift.export.writing import copy_with, write_gguf
 from minisift.files import whole
 from minisift.models.source import Source, resolve
 from minisift.publish.description import FILE, KEY, Description
@@ -93,14 +93,14 @@ def export_gguf(subject: Subject, path: Path, how: Export) -> dict[str, Any]:
             if how.verify
             else None
         )
-        merged, rounded_ = _merged(subject, source, how, Path(scratch), check)
+        merged, for_q4_0 = _merge(subject, source, how, Path(scratch), check)
         found = check.logits(merged) if check else {}
         if check and how.merge_into == "quantized":
             check.refuse_logits(found)
         kinds = AUTO if how.quantization == "auto" else (how.quantization,)
         tried: list[Verification] = []
         for kind in kinds:
-            ready = rounded_ if kind.lower() == "q4_0" else merged
+            ready = for_q4_0 if kind.lower() == "q4_0" else merged
             quantize(ready, draft, file_type(kind))
             if check is None:
                 break
@@ -118,7 +118,7 @@ def export_gguf(subject: Subject, path: Path, how: Export) -> dict[str, Any]:
     return report
 
 
-def _merged(
+def _merge(
     subject: Subject, source: Source, how: Export, scratch: Path, check: Check | None
 ) -> tuple[Path, Path]:
     """The merged model, its description inside: in F16, or as exact as what is asked for.
@@ -133,7 +133,7 @@ def _merged(
         plain = scratch / "plain.gguf"
         write_folder(source, adapter, is_nf4, scratch / "folder", "float32")
         convert_by_script(how.converter, scratch / "folder", plain)
-        copied(plain, merged, metadata)
+        copy_with(plain, merged, metadata)
         return merged, merged
     converter = Converter(source, adapter, is_nf4)
     kind = how.quantization.lower()
@@ -141,12 +141,12 @@ def _merged(
         converter.write(merged, metadata, full=kind in ("f32", "bf16"))
         return merged, merged
     heard = converter.hear(subject.weights.model(), check.texts())
-    change = converter.balanced(heard)
+    change = converter.find_balance(heard)
     converter.write(merged, metadata, change)
     if kind not in ("auto", "q4_0"):
         return merged, merged
     for_q4_0 = scratch / "rounded.gguf"
-    converter.write(for_q4_0, metadata, rounded(change, heard))
+    converter.write(for_q4_0, metadata, rounding(change, heard))
     return merged, for_q4_0
 
 

@@ -14,7 +14,7 @@ _DAMP = 0.01
 """What is added to the inputs' squares, as a share of their mean."""
 
 
-def compensated(weight: torch.Tensor, heard: torch.Tensor) -> torch.Tensor:
+def compensate(weight: torch.Tensor, heard: torch.Tensor) -> torch.Tensor:
     """A matrix [outputs, inputs] of Q4_0 values whose products with the inputs are close.
 
     heard: the inputs' products with each other, [inputs, inputs], summed over tokens.

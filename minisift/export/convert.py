@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from minisift.export.balance import Balance, balance, hear
-from minisift.export.compensate import BLOCK, compensated
+from minisift.export.compensate import BLOCK, compensate
 from minisift.export.families import (
     FAMILIES,
     Family,
@@ -25,7 +25,7 @@ from minisift.export.families import (
 )
 from minisift.export.merge import Weight, lora_pairs, merged_weights, plain_model
 from minisift.export.vocabulary import vocabulary
-from minisift.export.writing import carried_over, write_gguf
+from minisift.export.writing import own_metadata, write_gguf
 from minisift.models.gguf_file import open_gguf, value_of
 from minisift.models.source import Source
 
@@ -83,7 +83,7 @@ class Converter:
         merged = merged_weights(
             source.weights, adapter, quantized, bool(self.config.tie_word_embeddings)
         )
-        self.weights = dict(self._renamed(merged))
+        self.weights = dict(self._by_gguf_name(merged))
 
     def hear(self, model: Any, prompts: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
         """What comes into the adapted model's layers as it reads prompts (ids); see balance.py.
@@ -104,7 +104,7 @@ class Converter:
                 size += 4 * module.in_features**2
         return hear(model, wanted, prompts, tokens >= _ENOUGH_PAIRS and size < _MOST_PAIRS)
 
-    def balanced(self, heard: Mapping[str, torch.Tensor]) -> Balance:
+    def find_balance(self, heard: Mapping[str, torch.Tensor]) -> Balance:
         """Factors by which the model loses less when it is quantized."""
         squares = {n: sums.diagonal() if sums.ndim > 1 else sums for n, sums in heard.items()}
         tensors = ((name, weight.read()) for name, weight in self.weights.items())
@@ -122,7 +122,7 @@ class Converter:
         Matrices are in F16, in F32 if `full`. change: what is worked into the weights.
         """
         weights = _with(change, self.weights) if change else self.weights
-        tensors = {**weights, **{name: _held(tensor) for name, tensor in self._rope()}}
+        tensors = {**weights, **{name: _weight_of(tensor) for name, tensor in self._rope()}}
         kind = gguf.LlamaFileType.ALL_F32 if full else gguf.LlamaFileType.MOSTLY_F16
         own = {**self._metadata(), "general.file_type": int(kind)}
         matrices = np.float32 if full else np.float16
@@ -152,8 +152,8 @@ class Converter:
             )
         return found
 
-    def _renamed(self, merged: dict[str, Weight]) -> Iterator[tuple[str, Weight]]:
-        for name, weight in _stacked(merged).items():
+    def _by_gguf_name(self, merged: dict[str, Weight]) -> Iterator[tuple[str, Weight]]:
+        for name, weight in _stack_norms(merged).items():
             gguf_name = self._gguf_name(name)
             yield gguf_name, Weight(weight.shape, self._changing(gguf_name, weight))
             if name == "model.embed_tokens.weight" and self._lacks_head(merged):
@@ -167,7 +167,7 @@ class Converter:
 
     def _metadata(self) -> dict[str, Any]:
         if self._source.gguf is not None:
-            return carried_over(self._source.gguf)
+            return own_metadata(self._source.gguf)
         from minisift.models.tokenizer import load_tokenizer
 
         tokenizer = load_tokenizer(self._source.weights)
@@ -186,7 +186,7 @@ class Converter:
                 yield tensor.name, torch.from_numpy(np.array(tensor.data))
 
 
-def _held(tensor: torch.Tensor) -> Weight:
+def _weight_of(tensor: torch.Tensor) -> Weight:
     return Weight(tuple(tensor.shape), lambda: tensor.float())
 
 
@@ -199,7 +199,7 @@ def _with(
     return {name: changed(name, weight) for name, weight in weights.items()}
 
 
-def rounded(
+def rounding(
     balance: Balance, heard: Mapping[str, torch.Tensor]
 ) -> Callable[[str, torch.Tensor], torch.Tensor]:
     """What balances a tensor and, where pairs of its inputs were heard, rounds it to Q4_0."""
@@ -212,12 +212,12 @@ def rounded(
             return tensor
         if (factors := balance.taken.get(stem)) is not None:
             sums = sums / factors / factors[:, None]
-        return compensated(tensor, sums)
+        return compensate(tensor, sums)
 
     return change
 
 
-def _stacked(weights: dict[str, Weight]) -> dict[str, Weight]:
+def _stack_norms(weights: dict[str, Weight]) -> dict[str, Weight]:
     """Norms of single heads (StableLM 2) as one tensor, [heads, channels]; the rest as it is."""
     found: dict[str, Weight] = {}
     heads: dict[str, dict[int, Weight]] = {}

@@ -40,7 +40,7 @@ def merged_weights(
     """
     alpha, pairs = lora_pairs(adapter) if adapter else (0.0, {})
     found: dict[str, Weight] = {}
-    for name, stored in _stored(weights):
+    for name, stored in _stored_tensors(weights):
         if tied and name == "lm_head.weight":
             continue
         nf4 = quantized and len(stored.shape) == 2 and not _is_vocabulary(name)
@@ -96,7 +96,7 @@ def lora_pairs(folder: Path) -> tuple[float, dict[str, tuple[Weight, Weight]]]:
     return float(config["lora_alpha"]), pairs
 
 
-def _stored(weights: str) -> Iterator[tuple[str, Weight]]:
+def _stored_tensors(weights: str) -> Iterator[tuple[str, Weight]]:
     """The tensors of a model's folder or hub id, as they are stored."""
     from transformers.utils import cached_file
 

@@ -21,7 +21,7 @@ from minisift.engines.llamacpp.scheduler import LlamaCppEngine
 from minisift.exceptions import VerificationError
 from minisift.models.gguf_file import open_gguf
 from minisift.prompting.renderer import Rendered, Renderer
-from minisift.publish.description import VERIFICATION, Description, described_by, predictor_of
+from minisift.publish.description import VERIFICATION, Description, description_of, predictor_of
 from minisift.scoring.evaluation import score
 
 _ROOM = 4096
@@ -164,7 +164,7 @@ class Check:
         """A file's answers. Raises VerificationError for another labeler's file or tokenizer."""
         engine = LlamaCppEngine(path)
         try:
-            description = described_by(engine, path)
+            description = description_of(engine, path)
             assert description is not None
             predictor = predictor_of(description, engine)
             _same_labeler(self._description, description)
@@ -175,9 +175,9 @@ class Check:
             rate = len(found) / max(1e-9, time.monotonic() - started)
         finally:
             engine.close()
-        return self._compared(found, quantization, path.stat().st_size, rate)
+        return self._compare(found, quantization, path.stat().st_size, rate)
 
-    def _compared(
+    def _compare(
         self, found: list[list[Span]], quantization: str, size: int, rate: float
     ) -> Verification:
         wanted = self._wanted

@@ -141,7 +141,7 @@ def _pre_tokenizer(tokenizer: HFTokenizer, values: Mapping[str, Any], marks: str
     likely = sorted(_PRE_TOKENIZERS, key=lambda named: named[1] not in marks)
     wanted = tokenizer.hf.backend_tokenizer.encode(_HARD, add_special_tokens=False).ids
     for name, _ in likely:
-        if _cut({**values, "tokenizer.ggml.pre": name}) == wanted:
+        if _tokens_of_hard_text({**values, "tokenizer.ggml.pre": name}) == wanted:
             return name
     raise ValueError(
         "none of llama.cpp's pre-tokenizers cuts text as the model's tokenizer does "
@@ -149,7 +149,7 @@ def _pre_tokenizer(tokenizer: HFTokenizer, values: Mapping[str, Any], marks: str
     )
 
 
-def _cut(values: Mapping[str, Any]) -> list[int]:
+def _tokens_of_hard_text(values: Mapping[str, Any]) -> list[int]:
     """llama.cpp's tokens of the hard text, with a vocabulary of this metadata."""
     import llama_cpp as llama
 

@@ -14,7 +14,7 @@ from minisift.export.merge import Weight
 from minisift.models.gguf_file import open_gguf, value_of
 
 
-def carried_over(path: Path) -> dict[str, Any]:
+def own_metadata(path: Path) -> dict[str, Any]:
     """The metadata of a GGUF file, typed as it is there, without what each writer sets itself."""
     own = ("general.architecture", "general.quantization_version", "general.file_type")
     found = {}
@@ -58,13 +58,13 @@ def write_gguf(
     writer.close()
 
 
-def copied(source: Path, target: Path, metadata: Mapping[str, Any]) -> None:
+def copy_with(source: Path, target: Path, metadata: Mapping[str, Any]) -> None:
     """Write a GGUF file of F32 and F16 tensors again, with more metadata."""
     reader = open_gguf(source)
     name = value_of(reader, "general.architecture")
     (arch,) = (arch for arch, known in gguf.MODEL_ARCH_NAMES.items() if known == name)
     tensors = {tensor.name: _in_file(tensor) for tensor in reader.tensors}
-    write_gguf(target, arch, {**carried_over(source), **metadata}, tensors)
+    write_gguf(target, arch, {**own_metadata(source), **metadata}, tensors)
 
 
 def _in_file(tensor: gguf.ReaderTensor) -> Weight:

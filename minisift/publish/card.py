@@ -41,7 +41,7 @@ def card(
         sections.append(_scores(made["scores"]["dev"]))
     sections.append(_training(description, has_curve))
     if verification:
-        sections.append(_verified(verification))
+        sections.append(_verification(verification))
     return "\n\n".join(sections) + "\n"
 
 
@@ -111,7 +111,7 @@ def _training(description: Description, has_curve: bool) -> str:
     return f"## How it was made\n\n{how}\n\n{_table(['setting', 'value'], told)}"
 
 
-def _verified(found: Mapping[str, Any]) -> str:
+def _verification(found: Mapping[str, Any]) -> str:
     head = ["quantization", "MB", "F1", "points lost", "same spans", "texts a second"]
     rows = [
         [

@@ -152,7 +152,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def described_by(engine: Engine, path: str | os.PathLike[str]) -> Description | None:
+def description_of(engine: Engine, path: str | os.PathLike[str]) -> Description | None:
     """What an engine's GGUF file says of the labeler that it is, if it is one; path: for errors."""
     text = engine.metadata(KEY)
     return None if text is None else Description.from_json(text, os.fspath(path))

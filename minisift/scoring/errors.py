@@ -100,7 +100,7 @@ def compare(pairs: Iterable[tuple[Example, Sequence[Span]]]) -> Errors:
     mistakes: list[Mistake] = []
     confusion: Counter[tuple[str, str]] = Counter()
     for example, found in pairs:
-        for gold, predicted in _paired(example.spans, found):
+        for gold, predicted in _pair(example.spans, found):
             labels = (gold.label if gold else _NONE, predicted.label if predicted else _NONE)
             confusion[labels] += 1
             if gold != predicted:
@@ -108,7 +108,7 @@ def compare(pairs: Iterable[tuple[Example, Sequence[Span]]]) -> Errors:
     return Errors(tuple(mistakes), confusion)
 
 
-def _paired(
+def _pair(
     gold: Sequence[Span], found: Sequence[Span]
 ) -> list[tuple[Span, Span] | tuple[Span, None] | tuple[None, Span]]:
     def closeness(pair: tuple[Span, Span]) -> tuple[bool, bool, int]:

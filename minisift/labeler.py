@@ -260,13 +260,8 @@ class Labeler:
             from minisift.export.kit import export_kit
 
             return export_kit(self.description, self._predictor, path)
-        from minisift.export.artifacts import (
-            Export,
-            Subject,
-            export_folder,
-            export_gguf,
-            export_lora,
-        )
+        from minisift.export.artifacts import Export, export_folder, export_gguf, export_lora
+        from minisift.export.subject import Subject
 
         subject = Subject(self.description, self._predictor, self._weights())
         if format == "lora":

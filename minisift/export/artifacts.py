@@ -10,40 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from minisift.data.examples import Example
-from minisift.decoding.labelling import Predictor
 from minisift.export.convert import Converter, check_base, rounding
 from minisift.export.folder import convert_by_script, write_folder
 from minisift.export.merge import MergeInto
 from minisift.export.quantize import AUTO, file_type, is_quantized, quantize
+from minisift.export.subject import Subject
 from minisift.export.verify import RESERVED, Check, Verification, keep
 from minisift.export.writing import copy_with, write_gguf
 from minisift.files import whole
-from minisift.models.source import Source, resolve
-from minisift.publish.description import FILE, KEY, Description
-from minisift.publish.folder import Weights, check_folder
+from minisift.models.source import Source
+from minisift.publish.description import FILE, KEY
+from minisift.publish.folder import check_folder
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is exported: a labeler's description, what labels text as it does, and its weights."""
-
-    description: Description
-    predictor: Predictor
-    weights: Weights
-
-    @property
-    def source(self) -> Source:
-        return resolve(self.description.base["model"])
-
-    def adapter(self, scratch: Path) -> Path | None:
-        """The folder of its adapter, if it has one; see `Weights.adapter`."""
-        return self.weights.adapter(self.description.base["model"], scratch)
-
-    def is_nf4(self, merge_into: MergeInto) -> bool:
-        """Whether its adapter merges into weights that go through NF4."""
-        return self.description.base["quantize"] == "nf4" and merge_into == "quantized"
 
 
 @dataclass(frozen=True)
@@ -82,17 +61,7 @@ def export_gguf(subject: Subject, path: Path, how: Export) -> dict[str, Any]:
         check_base(source)
     with whole(path) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as scratch:
         logger.info("Merging the adapter and writing %s as %s.", path.name, how.quantization)
-        check = (
-            Check(
-                subject.description,
-                subject.predictor,
-                subject.weights.model,
-                how.examples,
-                how.tolerance,
-            )
-            if how.verify
-            else None
-        )
+        check = Check(subject, how.examples, how.tolerance) if how.verify else None
         merged, for_q4_0 = _merge(subject, source, how, Path(scratch), check)
         found = check.logits(merged) if check else {}
         if check and how.merge_into == "quantized":

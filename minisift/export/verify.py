@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from minisift.data.examples import Example, Span, shorten
-from minisift.decoding.labelling import Predictor
 from minisift.engines.llamacpp.scheduler import LlamaCppEngine
 from minisift.exceptions import VerificationError
+from minisift.export.subject import Subject
 from minisift.models.gguf_file import open_gguf
 from minisift.prompting.renderer import Rendered, Renderer
 from minisift.publish.description import VERIFICATION, Description, description_of, predictor_of
@@ -80,28 +80,17 @@ class Verification:
 
 
 class Check:
-    """A labeler's answers to some examples, to compare files with.
+    """A labeler's answers to some examples, to compare files with. tolerance: points of F1."""
 
-    predictor: what labels as it does; model: gives its model of transformers. tolerance: points of F1.
-    """
-
-    def __init__(
-        self,
-        description: Description,
-        predictor: Predictor,
-        model: Callable[[], Any],
-        examples: Sequence[Example],
-        tolerance: float,
-    ) -> None:
-        self._description = description
-        self._predictor = predictor
-        self._model = model
+    def __init__(self, subject: Subject, examples: Sequence[Example], tolerance: float) -> None:
+        self._subject = subject
+        self._predictor = subject.predictor
         self._examples = examples
         self._tolerance = tolerance
 
     @cached_property
     def _wanted(self) -> list[list[Span]]:
-        return self._predictor.predict(self._examples, self._description.temperature)
+        return self._predictor.predict(self._examples, self._subject.description.temperature)
 
     def texts(self) -> list[list[int]]:
         """Prompts of the examples with the labeler's answers, as long as it reads, token ids."""
@@ -122,7 +111,7 @@ class Check:
 
     def logits(self, path: Path) -> dict[str, Any]:
         """How far llama.cpp's logits with a file are from those of transformers."""
-        model = self._model()
+        model = self._subject.weights.model()
         largest = level = 0.0
         for example in self._examples[:_COMPARED] or [Example("")]:
             ids = [*self._predictor.prefix, *self._predictor.prompt(example).ids][-_READ:]
@@ -167,7 +156,7 @@ class Check:
             description = description_of(engine, path)
             assert description is not None
             predictor = predictor_of(description, engine)
-            _same_labeler(self._description, description)
+            _same_labeler(self._subject.description, description)
             for example in self._examples:
                 _same_tokens(self._predictor.renderer, predictor.renderer, example)
             started = time.monotonic()

@@ -29,12 +29,16 @@ from typing import Any
 
 import torch
 
-from minisift import models
-from minisift.batches import pack, targets
-from minisift.memory import estimate
-from minisift.prompts import Row
-from minisift.settings import Settings
-from minisift.training import Training
+from minisift.models.loading import add_lora, configuration, load_base, parameters, unpack
+from minisift.models.source import resolve
+from minisift.prompting.renderer import Row
+from minisift.training.loop import Training
+from minisift.training.loss import CausalObjective
+from minisift.training.packing import pack
+from minisift.training.plan import estimate
+from minisift.training.progress import Progress
+from minisift.training.rows import targets
+from minisift.training.settings import Settings
 
 _SHARD = 2 << 30
 _SIDE, _PRODUCTS = 8192, 30
@@ -114,8 +118,8 @@ def measure(given: argparse.Namespace, length: int) -> dict[str, Any]:
         evaluations=0,
         held_out=0,
     )
-    source = models.resolve(given.model)
-    config = models.configuration(source)
+    source = resolve(given.model)
+    config = configuration(source)
     rows = [
         Row(
             torch.randint(1, config.vocab_size, (length,), generator=generator).tolist(),
@@ -127,22 +131,21 @@ def measure(given: argparse.Namespace, length: int) -> dict[str, Any]:
     whole = torch.cuda.mem_get_info()[1]
     share = (given.memory * 1e9 - context) / whole
     torch.cuda.set_per_process_memory_fraction(min(1.0, share))
-    model, _ = models.load_base(source, "nf4")
+    model, _ = load_base(source, "nf4")
     loading = torch.cuda.max_memory_reserved()
     if planned.unpacked:
-        models.unpack(model)
+        unpack(model)
     settings = replace(settings, gradient_checkpointing=planned.gradient_checkpointing)
-    model = models.add_lora(model, settings.lora_rank, settings.lora_dropout, 0)
+    model = add_lora(model, settings.lora_rank, settings.lora_dropout, 0)
     torch.cuda.reset_peak_memory_stats()
-    ends = []
+    ends: list[float] = []
 
-    class Timed(Training):
-        def _step(self, rows: Any) -> None:
-            super()._step(rows)
-            torch.cuda.synchronize()
-            ends.append(time.monotonic())
+    def on_step(_: Progress) -> None:
+        torch.cuda.synchronize()
+        ends.append(time.monotonic())
 
-    told = Timed(model, rows, settings, tokens=planned.tokens).run()
+    objective = CausalObjective(model)
+    report = Training(objective, rows, settings, tokens=planned.tokens, on_step=on_step).run()
     seconds = statistics.median(b - a for a, b in itertools.pairwise(ends[1:]))
     step = rows[: given.batch_size]
     largest = max(pack(step, planned.tokens), key=len)
@@ -151,7 +154,7 @@ def measure(given: argparse.Namespace, length: int) -> dict[str, Any]:
     )
     ran = estimate(config, [joined], settings, "cuda", int(given.memory * 1e9))
     done = products(
-        config, models.parameters(model.get_base_model()), step, settings.checkpoints_on("cuda")
+        config, parameters(model.get_base_model()), step, settings.checkpoints_on("cuda")
     )
     context = context_bytes()
     return {
@@ -169,7 +172,7 @@ def measure(given: argparse.Namespace, length: int) -> dict[str, Any]:
         "tokens_per_second": round(given.batch_size * length / seconds),
         "share": round(done / seconds / rate, 3),
         "matrix_tflops": round(rate / 1e12),
-        "loss": told["loss"],
+        "loss": report["loss"],
     }
 
 

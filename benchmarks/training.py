@@ -22,18 +22,16 @@ import time
 from typing import Any
 
 import minisift
-from minisift import models
-from minisift.batches import targets, training_rows
-from minisift.memory import estimate
-from minisift.prompts import Renderer, Row, plain_template
-from minisift.settings import Settings
-from minisift.task import make_task
-from minisift.tokenizer import load_tokenizer
+from minisift.models.device import default_device
+from minisift.training.network import Network
+from minisift.training.preparation import Prepared, prepare
+from minisift.training.rows import targets
+from minisift.training.settings import Settings
 
 SYSTEMS = ("minisift", "trl")
 
 
-def prepared(given: argparse.Namespace) -> tuple[Any, list[Row], Settings, Any]:
+def preparation(given: argparse.Namespace) -> Prepared:
     settings = Settings(
         max_prompts=given.prompts,
         learning_rate=1e-3,
@@ -42,49 +40,42 @@ def prepared(given: argparse.Namespace) -> tuple[Any, list[Row], Settings, Any]:
         gradient_checkpointing=given.checkpointing,
         batch_size=given.batch_size,
     )
-    source = models.resolve(given.model)
-    tokenizer = load_tokenizer(source.weights)
-    examples = minisift.read(given.train)[:1000]
-    renderer = Renderer(make_task(examples), plain_template(), tokenizer)
-    rows, _ = training_rows(renderer, examples, settings)
-    model, _ = models.load_base(source, "nf4")
-    model = models.add_lora(model, settings.lora_rank, settings.lora_dropout, 0)
-    return model, rows, settings, tokenizer
+    return prepare(given.model, minisift.read(given.train)[:1000], None, settings)
 
 
-def minisift_steps(model: Any, rows: list[Row], settings: Settings, tokenizer: Any) -> list[float]:
-    from minisift.training import Training
+def minisift_steps(prepared: Prepared) -> list[float]:
+    from minisift.training.loop import Training
+    from minisift.training.loss import CausalObjective
 
-    times = []
-
-    class Timed(Training):
-        def _step(self, rows: Any) -> None:
-            super()._step(rows)
-            times.append(time.monotonic())
-
-    config = model.get_base_model().config
-    planned = estimate(config, rows, settings, models.device())
-    if planned.unpacked:
-        models.unpack(model)
-    Timed(model, rows, settings, tokens=planned.tokens).run()
+    times: list[float] = []
+    plan = prepared.plan()
+    objective = CausalObjective(Network(prepared.source, prepared.settings, plan.unpacked)())
+    Training(
+        objective,
+        prepared.rows,
+        prepared.settings,
+        tokens=plan.tokens,
+        on_step=lambda _: times.append(time.monotonic()),
+    ).run()
     return times
 
 
-def trl_steps(model: Any, rows: list[Row], settings: Settings, tokenizer: Any) -> list[float]:
+def trl_steps(prepared: Prepared) -> list[float]:
     from datasets import Dataset
-    from transformers import TrainerCallback
+    from transformers import AutoTokenizer, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    times = []
+    times: list[float] = []
 
     class Timer(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
             times.append(time.monotonic())
 
-    on_cpu = models.device() == "cpu"
+    settings, device = prepared.settings, default_device()
+    on_cpu = device == "cpu"
     with tempfile.TemporaryDirectory() as scratch:
         trainer = SFTTrainer(
-            model=model,
+            model=Network(prepared.source, settings, unpack=False)(),
             args=SFTConfig(
                 output_dir=scratch,
                 per_device_train_batch_size=settings.batch_size,
@@ -92,7 +83,7 @@ def trl_steps(model: Any, rows: list[Row], settings: Settings, tokenizer: Any) -
                 lr_scheduler_type="cosine",
                 num_train_epochs=1,
                 optim="adamw_torch" if on_cpu else "paged_adamw_8bit",
-                gradient_checkpointing=settings.checkpoints_on(models.device()),
+                gradient_checkpointing=settings.checkpoints_on(device),
                 bf16=True,
                 use_cpu=on_cpu,
                 completion_only_loss=True,
@@ -104,10 +95,10 @@ def trl_steps(model: Any, rows: list[Row], settings: Settings, tokenizer: Any) -
             train_dataset=Dataset.from_list(
                 [
                     {"input_ids": row.ids, "completion_mask": [int(c) for c in row.mask]}
-                    for row in rows
+                    for row in prepared.rows
                 ]
             ),
-            processing_class=tokenizer.hf,
+            processing_class=AutoTokenizer.from_pretrained(prepared.source.weights),
             callbacks=[Timer()],
         )
         trainer.train()
@@ -115,13 +106,13 @@ def trl_steps(model: Any, rows: list[Row], settings: Settings, tokenizer: Any) -
 
 
 def measure(given: argparse.Namespace) -> None:
-    model, rows, settings, tokenizer = prepared(given)
+    prepared = preparation(given)
     steps = {"minisift": minisift_steps, "trl": trl_steps}[given.system]
-    times = steps(model, rows, settings, tokenizer)
+    times = steps(prepared)
     # the order of rows may differ: all steps but one see the mean number of targets
-    counted = sum(map(targets, rows)) / len(times) * (len(times) - 1)
+    counted = sum(map(targets, prepared.rows)) / len(times) * (len(times) - 1)
     result = {"tokens_per_second": counted / (times[-1] - times[0])}
-    if models.device() == "cuda":
+    if default_device() == "cuda":
         import torch
 
         result["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9

@@ -1,6 +1,8 @@
-"""Random models of a few thousand weights."""
+"""Random models of a few thousand weights, and what to train them on."""
 
 import torch
+
+from minisift.prompting.renderer import Row
 
 SMALL = {
     "vocab_size": 40,
@@ -34,3 +36,26 @@ def tiny_gemma():
 
 
 TINY = {"llama": tiny, "gemma3": tiny_gemma}
+
+
+def random_rows(count, seed=0):
+    """Training rows of 6 to 19 tokens; the loss counts the second half."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for _ in range(count):
+        length = int(torch.randint(6, 20, (), generator=generator))
+        ids = torch.randint(1, 40, (length,), generator=generator).tolist()
+        rows.append(Row(ids, [at >= length // 2 for at in range(length)]))
+    return rows
+
+
+def weights_of(model):
+    """All weights, as one vector."""
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+
+def plain_loss(model, row):
+    """The sum over a row's targets, as the model computes it alone and whole."""
+    logits = model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
+    counted = [at for at in range(1, len(row.ids)) if row.mask[at]]
+    return -sum(logits[at - 1, row.ids[at]] for at in counted)

@@ -14,11 +14,14 @@ from minisift.models.loading import add_lora, load_base, unpack
 from minisift.models.source import resolve
 from minisift.prompting.renderer import Row
 from minisift.training.loop import Training
-from minisift.training.loss import Objective
+from minisift.training.loss import CausalObjective
 from minisift.training.packing import collate
 from minisift.training.settings import Settings
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here"),
+]
 
 QUICK = Settings(learning_rate=1e-3, evaluations=0, held_out=0, checkpoint_seconds=0)
 
@@ -46,8 +49,8 @@ def same(a, b):
 
 
 def test_a_packed_loss_is_that_of_the_rows_alone(thrifty):
-    objective = Objective(loaded(thrifty))
-    objective.prepare(True)
+    objective = CausalObjective(loaded(thrifty))
+    objective.prepare(training=True)
     rows = random_rows(2, 200) + random_rows(1, 700)
     with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
         alone = [float(objective(**collate([row], "cuda"))) for row in rows]
@@ -56,25 +59,26 @@ def test_a_packed_loss_is_that_of_the_rows_alone(thrifty):
 
 
 def test_the_same_seed_gives_the_same_adapter_and_a_checkpoint_continues_to_it(thrifty, tmp_path):
-    rows, settings = (
-        random_rows(12, 300),
-        dataclasses.replace(QUICK, gradient_checkpointing=thrifty),
-    )
-    whole, again = (Training(loaded(thrifty), rows, settings) for _ in range(2))
+    rows = random_rows(12, 300)
+    settings = dataclasses.replace(QUICK, gradient_checkpointing=thrifty)
+
+    def training(**options):
+        return Training(CausalObjective(loaded(thrifty)), rows, settings, **options)
+
+    whole, again = training(), training()
     whole.run(), again.run()
     assert same(whole.weights(), again.weights())
 
-    class Cut(Training):
-        def _step(self, rows):
-            if self.progress.step == 3:
-                raise KeyboardInterrupt
-            super()._step(rows)
+    def cut(progress):
+        if progress.step == 4:
+            raise KeyboardInterrupt
 
     path = tmp_path / "checkpoint"
     with pytest.raises(KeyboardInterrupt):
-        Cut(loaded(thrifty), rows, settings, checkpoint=path).run()
-    continued = Training(loaded(thrifty), rows, settings, checkpoint=path)
+        training(checkpoint=path, on_step=cut).run()
+    continued = training(checkpoint=path)
     assert continued.resume()
+    assert continued.progress.step == 3
     continued.run()
     assert same(whole.weights(), continued.weights())
 
@@ -86,10 +90,11 @@ def test_when_memory_runs_out_passes_get_smaller(caplog):
     whole = torch.cuda.mem_get_info()[1]
     torch.cuda.set_per_process_memory_fraction(6e9 / whole)
     try:
-        told = Training(loaded(False), rows, settings, tokens=16 * 600).run()
+        objective = CausalObjective(loaded(False))
+        report = Training(objective, rows, settings, tokens=16 * 600).run()
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert told["steps"] == 2
+    assert report["steps"] == 2
     assert "Out of memory" in caplog.text
 
 

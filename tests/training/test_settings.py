@@ -1,0 +1,67 @@
+"""What may be chosen: checked in one place, typed for editors, a flag each."""
+
+import dataclasses
+import typing
+
+import pytest
+
+import minisift
+from minisift.cli import main
+from minisift.training.settings import Options, Settings, make_settings
+
+
+def test_settings_are_checked():
+    assert make_settings({"shots": 0}).prompts(1000) == 5000
+    assert Settings().prompts(1000) == 556
+    assert Settings(max_prompts=7).prompts(10**6) == 7
+    for wrong in (
+        {"shots": -1},
+        {"strategy": "x"},
+        {"sampling": "x"},
+        {"quantize": "int4"},
+        {"template": "x"},
+        {"epochs": 0},
+    ):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.*fix: "):
+            make_settings(wrong)
+    with pytest.raises(TypeError, match="shotz"):
+        make_settings({"shotz": 1})
+
+
+def test_the_learning_rate_falls_with_the_size_of_the_model():
+    assert Settings().rate(100) == Settings().rate(134_500_000) == 1.5e-3
+    assert Settings().rate(268_000_000) == pytest.approx(1.06e-3, rel=0.01)
+    assert Settings().rate(7_000_000_000) == pytest.approx(2e-4, rel=0.05)
+    assert Settings(learning_rate=3e-3).rate(10**9) == 3e-3
+
+
+def test_options_are_the_fields_of_settings():
+    wanted = typing.get_type_hints(Settings)
+    assert typing.get_type_hints(Options) == wanted
+    assert list(Options.__annotations__) == [field.name for field in dataclasses.fields(Settings)]
+    assert Options.__optional_keys__ == set(wanted)
+
+
+VALUES = {
+    "strategy": "src", "shots": 3, "sampling": "target", "epochs": 2.5, "max_prompts": 9,
+    "learning_rate": 0.01, "lora_rank": 4, "lora_dropout": 0.5, "batch_size": 7,
+    "max_length": 99, "quantize": None, "gradient_checkpointing": True, "template": "chat",
+    "seed": 5, "held_out": 0.5, "evaluations": 6, "patience": 8, "checkpoint_seconds": 1.5,
+}  # fmt: skip
+
+
+def test_every_setting_is_a_flag(monkeypatch):
+    assert set(VALUES) == {field.name for field in dataclasses.fields(Settings)}
+    calls = []
+
+    def fit(**given):
+        calls.append(given)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(minisift, "fit", fit)
+    words = ["fit", "m", "minisift/sample/train.jsonl", "--output-dir", "o"]
+    for name, value in VALUES.items():
+        words += ["--" + name.replace("_", "-"), str(value).lower()]
+    assert main(words) == 2
+    (given,) = calls
+    assert {name: given[name] for name in VALUES} == VALUES

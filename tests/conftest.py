@@ -1,36 +1,105 @@
-"""The real data that lies beside the checkout; a small labeler for all tests."""
+"""Labelers, files and data that tests share: each is made once a session, when it is first asked for.
 
+`small` and what comes of it is for plumbing: two layers of a real model with its real tokenizer.
+It labels, but what it labels means nothing. `fitted` and what comes of it is the real thing.
+"""
+
+import functools
 import os
-from pathlib import Path
 
 import pytest
+from hypothesis import is_hypothesis_test, settings
+from support.places import DATA, SAMPLE, need_shared
+from support.small_model import cut_to_two_layers
 
 import minisift
+
+settings.register_profile("quick", max_examples=50, deadline=None, print_blob=True)
+settings.register_profile("slow", max_examples=1500, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def pytest_collection_modifyitems(items):
+    """Marks what hypothesis draws for as `property`, what reads the shared data as `data`."""
+    for item in items:
+        if is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker("property")
+        if "shared_data" in item.fixturenames:
+            item.add_marker("data")
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu"):
+        torch = pytest.importorskip("torch")
+        if not torch.cuda.is_available():
+            pytest.skip("there is no CUDA GPU here")
 
 
 @pytest.fixture(scope="session")
 def shared_data():
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
-    if not folder.is_dir():
-        if os.environ.get("CI"):
-            pytest.fail(f"{folder} is absent: CI has to run the tests on real data")
-        pytest.skip(f"{folder} is absent: the public research data is no part of the project")
-    return folder
+    """The folder of public research data that lies beside the checkout."""
+    need_shared(DATA)
+    return DATA
 
 
 @pytest.fixture(scope="session")
 def train():
-    return minisift.read("minisift/sample/train.jsonl")
+    return minisift.read(SAMPLE / "train.jsonl")
 
 
 @pytest.fixture(scope="session")
 def dev():
-    return minisift.read("minisift/sample/dev.jsonl")[:24]
+    return minisift.read(SAMPLE / "dev.jsonl")[:24]
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("cycle")
+    """Where the session's labelers and files lie."""
+    return tmp_path_factory.mktemp("session")
+
+
+@pytest.fixture(scope="session")
+def small_base(folder):
+    """The folder of a base model of two layers."""
+    pytest.importorskip("torch")
+    return cut_to_two_layers(folder / "small-base")
+
+
+@pytest.fixture(scope="session")
+def small(small_base, train, dev, folder):
+    """A labeler of that model after 4 steps; it lies in `small_folder`."""
+    return minisift.fit(
+        small_base,
+        train,
+        dev_set=dev,
+        shots=3,
+        max_prompts=8,
+        evaluations=1,
+        output_dir=folder / "small",
+    )
+
+
+@pytest.fixture(scope="session")
+def small_folder(small, folder):
+    return folder / "small"
+
+
+@pytest.fixture(scope="session")
+def small_as(small, dev, folder):
+    """`small` as a GGUF file: `small_as("q8_0")` is the report of its export, made once."""
+    return functools.cache(functools.partial(_exported, small, dev, folder / "small-{}.gguf"))
+
+
+@pytest.fixture(scope="session")
+def small_file(small_as):
+    """The path of `small` as a GGUF file, in F16."""
+    return small_as("f16")["path"]
+
+
+@pytest.fixture(scope="session")
+def small_loaded(small_file):
+    """A labeler of that file, for who neither closes it nor leaves it in the middle of a stream."""
+    return minisift.load(small_file)
 
 
 @pytest.fixture(scope="session")
@@ -49,10 +118,22 @@ def fitted(train, dev, folder):
 
 
 @pytest.fixture(scope="session")
-def exported(fitted, dev, folder):
-    # F16, where only the order of additions differs: quantizing moves near ties
-    report = fitted.export(folder / "notes.gguf", quantization="f16", verify_on=dev)
-    return report, minisift.load(folder / "notes.gguf")
+def fitted_as(fitted, dev, folder):
+    """`fitted` as a GGUF file: `fitted_as("q8_0")` is the report of its export, made once."""
+    return functools.cache(functools.partial(_exported, fitted, dev, folder / "notes-{}.gguf"))
+
+
+@pytest.fixture(scope="session")
+def exported(fitted_as):
+    """The report on `fitted` in F16, where only the order of additions differs, and its labeler."""
+    report = fitted_as("f16")
+    return report, minisift.load(report["path"])
+
+
+def _exported(labeler, dev, path, quantization):
+    # a model that learned little has many near ties, of which quantizing moves some
+    path = path.with_name(path.name.format(quantization))
+    return labeler.export(path, quantization=quantization, verify_on=dev, tolerance=100)
 
 
 @pytest.fixture

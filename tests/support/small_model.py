@@ -1,0 +1,34 @@
+"""A base model for plumbing: the first and the last layer of a real one, and its tokenizer."""
+
+import json
+import shutil
+from pathlib import Path
+
+from minisift.models.source import resolve
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+def cut_to_two_layers(folder):
+    """Writes such a model to a new folder, in a second; returns the folder.
+
+    The last layer, since the head understands it: without it nearly every answer were empty.
+    """
+    from safetensors.torch import load_file, save_file
+
+    whole = Path(resolve("smollm2-135m").weights)
+    shutil.copytree(whole, folder, ignore=shutil.ignore_patterns(WEIGHTS))
+    config = json.loads((folder / CONFIG).read_text())
+    kept = {"0": "0", str(config["num_hidden_layers"] - 1): "1"}
+    (folder / CONFIG).write_text(json.dumps({**config, "num_hidden_layers": 2}))
+    tensors = {}
+    for name, tensor in load_file(whole / WEIGHTS).items():
+        parts = name.split(".")
+        if parts[1] == "layers":
+            if parts[2] not in kept:
+                continue
+            parts[2] = kept[parts[2]]
+        tensors[".".join(parts)] = tensor
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    return folder

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 import minisift
-from minisift.cli import _parser
+from minisift.cli import parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -16,7 +16,7 @@ def test_commands_parse():
     commands = re.findall(r"^minisift .*$", README, re.MULTILINE)
     assert len(commands) >= 4
     for command in commands:
-        _parser().parse_args(shlex.split(command)[1:])
+        parser().parse_args(shlex.split(command)[1:])
 
 
 def test_python_uses_public_names():

@@ -1,0 +1,34 @@
+"""`minisift evaluate`: score a labeler."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from minisift.cli.reading import add_reading, load, read
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("evaluate", help="score a labeler on labelled sentences")
+    parser.set_defaults(run=run)
+    parser.add_argument("labeler", help="GGUF file or adapter folder")
+    parser.add_argument("data", help="labelled file, see --format")
+    parser.add_argument(
+        "--errors", action="store_true", help="tell what went wrong: kinds, examples, confusion"
+    )
+    add_reading(parser)
+
+
+def run(given: argparse.Namespace) -> None:
+    examples = read(given, given.data)
+    report = load(given.labeler).evaluate(examples)
+    if given.json:
+        content = report.to_dict()
+        if given.errors:
+            content["errors"] = report.errors().to_dict()
+        print(json.dumps(content, ensure_ascii=False))
+        return
+    print(report)
+    if given.errors:
+        print(f"\n{report.errors()}")

@@ -1,0 +1,91 @@
+"""What `fit` and `plan` take alike, so that a line for the one is a line for the other."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import functools
+import inspect
+import itertools
+import typing
+from dataclasses import fields
+from typing import Any
+
+from minisift.cli import flags
+from minisift.cli.reading import add_reading, read
+from minisift.training.settings import Settings
+
+
+def add_training(parser: argparse.ArgumentParser, output_dir: str | None) -> None:
+    """The arguments of `fit`.
+
+    output_dir: what that flag does, if the command needs it.
+    """
+    parser.add_argument("model", help="bundled name, hub id, folder or .gguf file")
+    parser.add_argument("train", help="labelled file, see --format")
+    parser.add_argument(
+        "--dev",
+        help="labelled file to choose the adapter, calibrate and score by; without it a tenth is held out",
+    )
+    parser.add_argument(
+        "--output-dir",
+        required=output_dir is not None,
+        help=output_dir or "as for fit; nothing is written",
+    )
+    parser.add_argument(
+        "--names", type=flags.texts_by_label, help='display names by label, as in {"PER": "person"}'
+    )
+    parser.add_argument(
+        "--descriptions",
+        type=flags.texts_by_label,
+        help="what labels mean, for the standard instruction",
+    )
+    parser.add_argument("--instruction", help="instruction text; 'standard' for the built-in one")
+    parser.add_argument("--resume", action="store_true", help="continue a training that was killed")
+    _add_settings(parser)
+    add_reading(parser)
+
+
+def training(given: argparse.Namespace) -> dict[str, Any]:
+    """The keywords of `minisift.fit`, with the files read."""
+    return {
+        "model": given.model,
+        "train_set": read(given, given.train, [given.dev] if given.dev else ()),
+        "dev_set": read(given, given.dev, [given.train]) if given.dev else None,
+        "output_dir": given.output_dir,
+        "names": given.names,
+        "descriptions": given.descriptions,
+        "instruction": True if given.instruction == "standard" else given.instruction,
+        "resume": given.resume,
+        **flags.options(given, [field.name for field in fields(Settings)]),
+    }
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """A flag for each field of Settings, with what stands under it there."""
+    hints = typing.get_type_hints(Settings)
+    docs = _docs()
+    group = parser.add_argument_group("settings")
+    for field in fields(Settings):
+        group.add_argument(
+            flags.flag(field.name),
+            type=flags.converter(hints[field.name]),
+            default=argparse.SUPPRESS,
+            metavar=field.name.upper(),
+            help=f"{docs.get(field.name, '')} (default: {field.default})".replace("%", "%%"),
+        )
+
+
+@functools.cache
+def _docs() -> dict[str, str]:
+    """The docstring under each field of Settings; none where its source is not at hand."""
+    try:
+        (settings,) = ast.parse(inspect.getsource(Settings)).body
+    except OSError:
+        return {}
+    assert isinstance(settings, ast.ClassDef)
+    return {
+        ast.unparse(field.target): " ".join(ast.literal_eval(doc.value).split())
+        for field, doc in itertools.pairwise(settings.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(doc, ast.Expr)
+    }

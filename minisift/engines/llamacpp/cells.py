@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from minisift.engines.llamacpp.native import llama
+if TYPE_CHECKING:
+    from minisift.engines.llamacpp.native import Memory
 
 PREFIX, PADDING = 0, 1
 """The sequences of the demonstrations, which all texts share, and of tokens that fill up calls."""
@@ -57,7 +58,7 @@ class Cells:
 
     def __init__(
         self,
-        memory: Any,
+        memory: Memory,
         context: int,
         texts: int,
         fill: Callable[[int, int | None], int],
@@ -99,7 +100,7 @@ class Cells:
 
     def _free(self, prefix: int) -> None:
         for sequence in range(PADDING, self._first_filler + _FILLERS):
-            self._remove(sequence, -1, -1)
+            self._memory.remove(sequence, -1, -1)
         self._prefix = prefix
         self._first = _up(prefix, UNIT)
         # a filler that is cut off at the last cell takes more at first
@@ -141,7 +142,7 @@ class Cells:
         while (at := len(self._owners)) < end:
             filler = self._next_filler
             count = min(self._fill(filler, None), end - at)
-            self._remove(filler, count, -1)
+            self._memory.remove(filler, count, -1)
             self._owners += [filler] * count
             self._origins[filler] = at
             self._next_filler += 1
@@ -163,7 +164,7 @@ class Cells:
             self._occupy(units, True)
         sequence = self._free_texts.pop(0)
         self._places[sequence] = _Place(units)
-        llama.llama_memory_seq_cp(self._memory, PREFIX, sequence, -1, -1)
+        self._memory.copy(PREFIX, sequence, -1, -1)
         return sequence
 
     def extend(self, sequence: int, count: int) -> list[int] | None:
@@ -203,7 +204,7 @@ class Cells:
         """The cells and positions of the padding of the call that comes, whose other tokens all have
         theirs; that of the call before is dead. Then all of them are free."""
         if self.is_open:
-            self._remove(PADDING, -1, -1)
+            self._memory.remove(PADDING, -1, -1)
             cells: Sequence[int] = [-1] * count
         else:
             self._bury(PADDING, place := self._places[PADDING])
@@ -216,7 +217,7 @@ class Cells:
         """A text has ended: what it filled is dead."""
         place = self._places.pop(sequence)
         self._bury(sequence, place)
-        self._remove(sequence, -1, -1)
+        self._memory.remove(sequence, -1, -1)
         self._occupy(place.units, False)
         self._free_texts.append(sequence)
 
@@ -233,8 +234,8 @@ class Cells:
                 first = self._first + (unit - index) * UNIT
                 self._owners[first + begin : first + end] = [dead] * (end - begin)
                 begin, end = self._prefix + begin, self._prefix + end
-                llama.llama_memory_seq_cp(self._memory, sequence, dead, begin, end)
-        self._remove(sequence, self._prefix + kept, -1)
+                self._memory.copy(sequence, dead, begin, end)
+        self._memory.remove(sequence, self._prefix + kept, -1)
 
     def _vacate(self) -> None:
         """Free the cells that the call that comes will fill, and that hold what is dead."""
@@ -248,8 +249,5 @@ class Cells:
                     break
                 count += 1
             origin = self._origins[owner]
-            self._remove(owner, begin - origin, begin + count - origin)
+            self._memory.remove(owner, begin - origin, begin + count - origin)
             del cells[:count]
-
-    def _remove(self, sequence: int, begin: int, end: int) -> None:
-        llama.llama_memory_seq_rm(self._memory, sequence, begin, end)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
-
 from minisift.decoding.answering import Running
 from minisift.decoding.protocols import Prompt
 from minisift.engines.llamacpp import cache as states
+from minisift.engines.llamacpp import native
 from minisift.engines.llamacpp.cells import FILL, PADDING, PREFIX, UNIT, Cells
-from minisift.engines.llamacpp.head import Head, Logits
+from minisift.engines.llamacpp.head import Logits, opened_head
 from minisift.engines.llamacpp.model import Model
 from minisift.engines.llamacpp.native import LIBRARIES, llama
 
@@ -54,28 +52,28 @@ class Lane:
         self._stopped = False
         self._outgrown: deque[Text] = deque()
         self._model = model
-        self._on_gpu = model.gpu_layers > 0
+        self._is_plain = model.is_plain
         self._most = context
         self._texts = texts
-        self._call_size, self._multiple = (_BATCH, 1) if self._on_gpu else (_CALL, _multiple())
+        self._call_size, self._multiple = (_BATCH, 1) if self._is_plain else (_CALL, _multiple())
         self._prefix: tuple[int, ...] | None = None
         self._filling: Any = None
         self._fill_size = FILL
-        self._batch = _Batch(_BATCH)
+        self._batch = native.Batch(_BATCH)
         self._params = params = llama.llama_context_default_params()
         params.n_batch = _BATCH
         params.n_seq_max = Cells.sequences(texts)
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True
         params.no_perf = True
-        self._head = Head(model.head) if model.head else None
+        self._head = self.thread.submit(opened_head, model, threads).result()
         if self._head:
-            params.cb_eval = self._head.watch
-        if not self._on_gpu:
+            params.cb_eval = self._head.watcher.callback
+        if not self._is_plain:
             params.n_ubatch = _CALL
             params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._handle: Any = None
-        self._open(context if self._on_gpu else min(context, _SHORT))
+        self._open(context if self._is_plain else min(context, _SHORT))
 
     def _open(self, size: int) -> None:
         """Have a context of so many tokens, with nothing in it, in the place of a smaller one."""
@@ -85,7 +83,7 @@ class Lane:
         self._size = 0  # should there be no memory for it, the next text tries again
         self._params.n_ctx = size + UNIT + _MULTIPLE
         self._handle = self._model.context(self._params)
-        self._memory = llama.llama_get_memory(self._handle)
+        self._memory = native.Memory(self._handle)
         self._cells = Cells(self._memory, size, self._texts, self._fill)
         self._size = size
 
@@ -108,7 +106,7 @@ class Lane:
             if self.running:
                 return False
             self._reach(text.prefix, Cells.context(len(text.prefix)))
-        if self._on_gpu:
+        if self._is_plain:
             promised = sum(s.most for s in self.running.values()) + text.most
             if self.running and len(text.prefix) + promised > self._most:
                 return False
@@ -194,10 +192,12 @@ class Lane:
 
     def _logits(self, wanted: list[int]) -> list[Any]:
         """Those of all tokens of the last call whose logits were wanted."""
-        if self._head and (hidden := self._head.take()) is not None:
-            return [Logits(self._head, state) for state in hidden]
-        pointers = (llama.llama_get_logits_ith(self._handle, index) for index in wanted)
-        return [np.ctypeslib.as_array(p, (self._model.vocabulary,)) for p in pointers]
+        if self._head:
+            if (hidden := self._head.watcher.take()) is not None:
+                return [Logits(self._head, state) for state in hidden]
+            if fault := self._head.watcher.fault:
+                self._model.drop_head(fault)
+        return [native.logits(self._handle, index, self._model.vocabulary) for index in wanted]
 
     def stop(self) -> None:
         """Let no further call of the model begin until `clear`. May be called in any thread."""
@@ -213,31 +213,21 @@ class Lane:
         while self.running:
             self._cells.leave(self.running.popitem()[0])
 
-    def _state(self, seat: int) -> Any:
-        size = llama.llama_state_seq_get_size(self._handle, seat)
-        state = (ctypes.c_uint8 * size)()
-        llama.llama_state_seq_get_data(self._handle, state, size, seat)
-        return state
-
-    def _restore(self, state: Any, seat: int) -> bool:
-        found = llama.llama_state_seq_set_data(self._handle, state, len(state), seat)
-        return bool(found == len(state))
-
     def _read_prefix(self, prefix: tuple[int, ...]) -> None:
         """Have the prefix in its sequence: from the user's cache, or computed and kept there."""
         self._prefix = None
-        llama.llama_memory_clear(self._memory, False)
-        key = states.key([*self._model.files, LIBRARIES], prefix, [self._model.gpu_layers, _CALL])
-        kept = states.load("prefixes", key)
-        state = (ctypes.c_uint8 * len(kept)).from_buffer(kept) if kept else None
-        if state is None or not self._restore(state, PREFIX):
-            llama.llama_memory_clear(self._memory, False)
+        self._memory.clear()
+        shape = [self._model.gpu_layers, self._is_plain, _CALL]
+        key = states.key([*self._model.files, *LIBRARIES], prefix, shape)
+        state = states.load("prefixes", key)
+        if state is None or not native.restore(self._handle, PREFIX, state):
+            self._memory.clear()
             for at in range(0, len(prefix), _BATCH):
                 self._read(prefix[at : at + _BATCH], PREFIX, at)
-            state = self._state(PREFIX)
-            states.save("prefixes", key, memoryview(state).cast("B"))
+            state = native.state(self._handle, PREFIX)
+            states.save("prefixes", key, state)
         self._fill_size = max(FILL, len(prefix))
-        if not self._on_gpu:
+        if not self._is_plain:
             self._filling = state if len(prefix) >= FILL else None
             self._cells.lay(len(prefix))
         else:
@@ -250,8 +240,8 @@ class Lane:
             return count
         if self._filling is None:
             self._read([0] * FILL, sequence, 0)
-            self._filling = self._state(sequence)
-        elif not self._restore(self._filling, sequence):
+            self._filling = native.state(self._handle, sequence)
+        elif not native.restore(self._handle, sequence, self._filling):
             raise RuntimeError("llama.cpp cannot fill its cache; fix: a larger context")
         return self._fill_size
 
@@ -261,39 +251,13 @@ class Lane:
     def _decode(self, entries: list[tuple[int, int, int, bool]]) -> None:
         if self._stopped:
             raise RuntimeError("stopped")  # nobody waits for what it was for
+        if self._head:
+            self._head.watcher.expect(sum(entry[3] for entry in entries) if self._model.head else 0)
         if result := llama.llama_decode(self._handle, self._batch.of(entries)):
             self._prefix = None
             raise RuntimeError(
                 f"llama.cpp could not go on (code {result}); fix: shorter texts, or a larger context"
             )
-
-
-class _Batch:
-    """llama.cpp's batch over arrays that are filled at once; each token in one sequence."""
-
-    def __init__(self, size: int) -> None:
-        self._arrays = [np.zeros(size, dtype) for dtype in (np.int32, np.int32, np.int32, np.int8)]
-        token, position, seat, wants_logits = (array.ctypes.data for array in self._arrays)
-        self._counts = np.ones(size, np.int32)
-        self._seats = seat + np.arange(size, dtype=np.uintp) * np.uintp(4)
-        self._struct = llama.llama_batch(
-            0,
-            ctypes.cast(token, ctypes.POINTER(llama.llama_token)),
-            None,
-            ctypes.cast(position, ctypes.POINTER(llama.llama_pos)),
-            ctypes.cast(self._counts.ctypes.data, ctypes.POINTER(ctypes.c_int32)),
-            ctypes.cast(
-                self._seats.ctypes.data, ctypes.POINTER(ctypes.POINTER(llama.llama_seq_id))
-            ),
-            ctypes.cast(wants_logits, ctypes.POINTER(ctypes.c_int8)),
-        )
-
-    def of(self, entries: list[tuple[int, int, int, bool]]) -> Any:
-        """(token, position, sequence, whether its logits are wanted), in order."""
-        for array, values in zip(self._arrays, zip(*entries, strict=True), strict=True):
-            array[: len(values)] = values
-        self._struct.n_tokens = len(entries)
-        return self._struct
 
 
 class Text(Running):

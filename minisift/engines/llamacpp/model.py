@@ -2,97 +2,78 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import logging
 import os
 import sys
 import weakref
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from minisift.engines.llamacpp import cache as states
-from minisift.engines.llamacpp.matrix import Matrix, head_of
-from minisift.engines.llamacpp.native import LIBRARIES, declared, libggml, llama
+from minisift.engines.llamacpp import native
+from minisift.engines.llamacpp.matrix import HeadRecord, Matrix, head_record, keep_record
+from minisift.engines.llamacpp.native import LIBRARIES, llama
 
 if TYPE_CHECKING:
     from minisift.prompting.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
-_CPU = 0
-"""llama.cpp's number for the kind of device that a CPU is."""
-_PIECE, _PIECES = 1024, 4096
-"""Bytes that a token may spell, and tokens that are asked for at once."""
 
+def start(is_native: bool = True) -> None:
+    """Make llama.cpp ready, and send its log to this module's logger if that is set to DEBUG.
 
-@llama.llama_log_callback
-def _log(level: int, text: bytes, _: Any) -> None:
-    logger.debug(text.decode(errors="replace").rstrip())
-
-
-_SILENCE = ctypes.cast(llama._lib.llama_max_devices, llama.llama_log_callback)
-"""A function of C that does nothing with what it is given: a model's two thousand lines would each
-wait for other threads' Python."""
-
-
-def start() -> None:
-    """Make llama.cpp ready, and send its log to this module's logger if that is set to DEBUG."""
-    listens = logger.isEnabledFor(logging.DEBUG)
+    is_native: whether AMX may be taken out of llama.cpp's lists.
+    """
     # each time, since importing the package llama_cpp sends it to stderr
-    llama.llama_log_set(_log if listens else _SILENCE, ctypes.c_void_p(0))
+    native.send_log(logger.debug if logger.isEnabledFor(logging.DEBUG) else None)
     _initialize()
+    if is_native:
+        _is_without_amx()
 
 
 @cache
 def _initialize() -> None:
     llama.llama_backend_init()
-    if sys.platform == "linux" and b"AMX_INT8 = 1" in llama.llama_print_system_info():
-        without_amx()
 
 
-def without_amx() -> None:
-    """Have weights of models that load from here on in no layout for Intel's AMX.
+def _has_amx() -> bool:
+    return sys.platform == "linux" and b"AMX_INT8 = 1" in llama.llama_print_system_info()
 
-    llama.cpp ends the process in its first product of matrices there when gcc 12 has compiled it:
-    gcc believes that the instruction which configures AMX reads eight bytes, and drops what llama.cpp
-    wrote behind them (ggml-org/llama.cpp#20824). So AMX leaves the list of layouts, whose next
-    one, for AVX-512, is taken.
+
+@cache
+def _is_without_amx() -> bool:
+    """Whether llama.cpp has no AMX, or none any more."""
+    if not _has_amx() or native.without_amx():
+        return True
+    logger.warning(
+        "llama.cpp's list of layouts cannot be read, so models load without any layout for fast "
+        "products, lest AMX end the process: labelling is slower, answers are right"
+    )
+    return False
+
+
+def load_file(path: str | os.PathLike[str], is_native: bool = True, **settings: Any) -> Any:
+    """llama.cpp's model of a GGUF file, for `llama_model_free`: the one place that opens such files.
+
+    settings: llama.cpp's parameters of a model. Raises FileNotFoundError, ValueError.
     """
-
-    place, text = ctypes.c_void_p, ctypes.c_char_p
-    device = declared(libggml, "ggml_backend_dev_by_type", place, ctypes.c_int)(_CPU)
-    registry = declared(libggml, "ggml_backend_dev_backend_reg", place, place)(device)
-    address = declared(libggml, "ggml_backend_reg_get_proc_address", place, place, text)
-    found = address(registry, b"ggml_backend_dev_get_extra_bufts")
-    layouts = ctypes.CFUNCTYPE(ctypes.POINTER(place), place)(found)(device)
-    name = declared(libggml, "ggml_backend_buft_name", text, place)
-    count = 0
-    while layouts[count]:
-        count += 1
-    kept = [at for at in layouts[:count] if name(at) != b"AMX"]
-    for index, at in enumerate([*kept, None]):
-        layouts[index] = at
-
-
-def _pieces(vocab: Any) -> Iterator[bytes]:
-    """What each token spells; nothing for control, unknown and unused tokens."""
-    buffer = ctypes.create_string_buffer(_PIECE * _PIECES)
-    address = ctypes.addressof(buffer)
-    place, number = ctypes.c_void_p, ctypes.c_int32
-    kind = ctypes.PYFUNCTYPE(number, place, number, place, number, number, ctypes.c_bool)
-    to_piece = ctypes.cast(llama.llama_token_to_piece, kind)  # of addresses within the buffer
-    count = llama.llama_vocab_n_tokens(vocab)
-    for first in range(0, count, _PIECES):
-        ends = [0]
-        for token in range(first, min(first + _PIECES, count)):
-            length = to_piece(vocab, token, address + ends[-1], _PIECE, 0, False)
-            ends.append(ends[-1] + max(0, length))
-        raw = ctypes.string_at(address, ends[-1])
-        yield from (raw[begin:end] for begin, end in itertools.pairwise(ends))
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file; fix: give the path of a GGUF file")
+    start(is_native)
+    params = llama.llama_model_default_params()
+    for name, value in settings.items():
+        setattr(params, name, value)
+    if not (_is_without_amx() if is_native else not _has_amx()):
+        params.use_extra_bufts = False
+    model = llama.llama_model_load_from_file(os.fsencode(path), params)
+    if not model:
+        raise ValueError(f"{path}: llama.cpp cannot load it; fix: export or copy it again")
+    return model
 
 
 def kept_pieces(path: Path) -> list[bytes] | None:
@@ -115,10 +96,10 @@ def _keep_pieces(path: Path, pieces: Sequence[bytes]) -> None:
 
 
 def _pieces_key(path: Path) -> bytes:
-    return states.key([path, LIBRARIES], [], [])
+    return states.key([path, *LIBRARIES], [], [])
 
 
-def _tokenizer(vocab: Any, pieces: list[bytes] | None = None) -> Tokenizer:
+def _tokenizer(vocab: Any, pieces: list[bytes] | None = None, is_native: bool = True) -> Tokenizer:
     """A GGUF model's tokenizer as the renderer wants it."""
     from minisift.prompting.tokenizer import Tokenizer
 
@@ -132,38 +113,38 @@ def _tokenizer(vocab: Any, pieces: list[bytes] | None = None) -> Tokenizer:
         return list(tokens[:count])
 
     bos = llama.llama_vocab_bos(vocab) if llama.llama_vocab_get_add_bos(vocab) else None
-    return Tokenizer(tokenize, pieces or list(_pieces(vocab)), bos)
+    return Tokenizer(tokenize, pieces or list(native.pieces(vocab, is_native)), bos)
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     """The tokenizer of a GGUF file alone, for the life of the process."""
-    start()
-    params = llama.llama_model_default_params()
-    params.vocab_only = True
-    model = llama.llama_model_load_from_file(os.fsencode(path), params)
-    if not model:
-        raise ValueError(f"{path}: llama.cpp cannot load it; fix: export or copy it again")
-    return _tokenizer(llama.llama_model_get_vocab(model))
+    return _tokenizer(llama.llama_model_get_vocab(load_file(path, vocab_only=True)))
 
 
 class Model:
     """A GGUF file's model, maybe with a LoRA adapter, and its contexts. `free` frees them all, at the
-    latest when the model is garbage. Raises FileNotFoundError, ValueError."""
+    latest when the model is garbage. Raises FileNotFoundError, ValueError.
+
+    is_native: whether more of llama.cpp may be used than is public.
+    """
 
     def __init__(
-        self, path: Path, adapter: Path | None, n_gpu_layers: int | Literal["auto"]
+        self,
+        path: Path,
+        adapter: Path | None,
+        n_gpu_layers: int | Literal["auto"],
+        is_native: bool = True,
     ) -> None:
-        start()
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file; fix: give the path of a GGUF file")
-        params = llama.llama_model_default_params()
-        if n_gpu_layers == "auto" or n_gpu_layers < 0:  # llama.cpp's own word for all
-            n_gpu_layers = 999 if llama.llama_supports_gpu_offload() else 0
-        params.n_gpu_layers = n_gpu_layers
-        self.gpu_layers = params.n_gpu_layers
-        self._handle = llama.llama_model_load_from_file(os.fsencode(path), params)
-        if not self._handle:
-            raise ValueError(f"{path}: llama.cpp cannot load it; fix: export or copy it again")
+        if not llama.llama_supports_gpu_offload():
+            n_gpu_layers = 0
+        elif n_gpu_layers == "auto" or n_gpu_layers < 0:  # llama.cpp's own word for all
+            n_gpu_layers = 999
+        self.is_native = is_native
+        self.gpu_layers = n_gpu_layers
+        self.is_plain = not is_native or n_gpu_layers > 0
+        """Whether llama.cpp runs as it comes: one context with its own defaults, which lays out its
+        cells and multiplies the head by itself."""
+        self._handle = load_file(path, is_native, n_gpu_layers=n_gpu_layers)
         self._held: list[tuple[Any, Any]] = [(llama.llama_model_free, self._handle)]
         self.free = weakref.finalize(self, _free, self._held)
         self._adapter = self._load_adapter(adapter) if adapter else None
@@ -172,7 +153,8 @@ class Model:
         self.vocabulary = llama.llama_vocab_n_tokens(vocab)
         self.longest_input = llama.llama_model_n_ctx_train(self._handle)
         self.size = llama.llama_model_size(self._handle)
-        self.head = None if self.gpu_layers else head_of(path, adapter)
+        self._record = HeadRecord(None) if self.is_plain else head_record(path, adapter)
+        self.head = Matrix(path, *self._record.place) if self._record.place else None
         """Where the output head lies, unless llama.cpp is to multiply all of it."""
         if self.head:
             self._held.append((Matrix.close, self.head))
@@ -190,41 +172,53 @@ class Model:
             )
         return adapter
 
+    @property
+    def head_fault(self) -> str | None:
+        """In what the head's product differs from llama.cpp's logits: "" if in nothing, None if
+        nobody has looked yet, on this machine with this build."""
+        return self._record.fault
+
+    def judge_head(self, fault: str) -> None:
+        """Keep what a comparison found, in the user's cache."""
+        self._record.fault = fault
+        keep_record(self.files[0], self.files[1] if self._adapter else None, self._record)
+
+    def drop_head(self, fault: str) -> None:
+        """Let llama.cpp multiply the head from the next context or call on, and say so, once."""
+        if self.head:
+            self.head = None  # another lane may be reading it, so it stays open
+            logger.warning(
+                "%s: llama.cpp multiplies all of the output head, since %s: labelling is slower, "
+                "answers are right",
+                self.files[0],
+                fault,
+            )
+
     def tokenizer(self, pieces: list[bytes] | None = None) -> Tokenizer:
         """The model's tokenizer; pieces: what its tokens spell, if that is known."""
-        made = _tokenizer(llama.llama_model_get_vocab(self._handle), pieces)
+        made = _tokenizer(llama.llama_model_get_vocab(self._handle), pieces, self.is_native)
         if pieces is None:
             _keep_pieces(self.files[0], made.pieces)
         return made
 
     def metadata(self, key: str) -> str | None:
         """A string that the adapter's file holds under a key, or the model's if there is none."""
-        name = key.encode()
-        reading, held = llama.llama_model_meta_val_str, self._handle
         if self._adapter:
-            reading, held = llama.llama_adapter_meta_val_str, self._adapter
-        length = reading(held, name, None, 0)
-        if length < 0:
-            return None
-        buffer = ctypes.create_string_buffer(length + 1)
-        reading(held, name, buffer, len(buffer))
-        return buffer.value.decode()
+            return native.string(llama.llama_adapter_meta_val_str, self._adapter, key)
+        return native.string(llama.llama_model_meta_val_str, self._handle, key)
 
     def context(self, params: Any) -> Any:
         """A new context of llama.cpp; raises MemoryError."""
-        start()
+        start(self.is_native)
         handle = llama.llama_init_from_model(self._handle, params)
         if not handle:
             raise MemoryError(
                 f"llama.cpp cannot make a context of {params.n_ctx} tokens; fix: a smaller context"
             )
         self._held.append((llama.llama_free, handle))
-        if self._adapter:
-            adapters = (llama.llama_adapter_lora_p_ctypes * 1)(self._adapter)
-            scales = (ctypes.c_float * 1)(1.0)
-            if result := llama.llama_set_adapters_lora(handle, adapters, 1, scales):
-                self.drop(handle)
-                raise RuntimeError(f"llama.cpp cannot apply {self.files[-1]} (code {result})")
+        if self._adapter and (result := native.apply_adapter(handle, self._adapter)):
+            self.drop(handle)
+            raise RuntimeError(f"llama.cpp cannot apply {self.files[-1]} (code {result})")
         return handle
 
     def drop(self, context: Any) -> None:

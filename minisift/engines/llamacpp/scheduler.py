@@ -14,7 +14,7 @@ from minisift.decoding.protocols import Completion, Prompt
 from minisift.engines.llamacpp.cells import Cells
 from minisift.engines.llamacpp.machine import cores
 from minisift.engines.llamacpp.model import Model, kept_pieces
-from minisift.engines.llamacpp.native import llama
+from minisift.engines.llamacpp.native import is_wanted, llama
 
 if TYPE_CHECKING:
     from minisift.engines.llamacpp.lane import Lane, Text
@@ -37,7 +37,9 @@ class LlamaCppEngine:
     its memory. context: tokens for the prefix and all texts that run in a lane; None for what the model
     allows, up to 8,192. threads: None for one a physical core. sequences: texts that run at once.
     n_gpu_layers: layers to compute on a GPU; "auto" for all where llama.cpp was built with
-    Metal, CUDA or Vulkan, none elsewhere.
+    Metal, CUDA or Vulkan, none elsewhere. native: "off" for the way that layers on a GPU take, here as
+    well: one lane, in which llama.cpp runs by its own defaults and multiplies the whole output head. Slower;
+    nothing is used but what llama-cpp-python declares. So does MINISIFT_NATIVE=off in the environment.
     """
 
     def __init__(
@@ -49,14 +51,16 @@ class LlamaCppEngine:
         threads: int | None = None,
         sequences: int = 32,
         n_gpu_layers: int | Literal["auto"] = "auto",
+        native: Literal["auto", "off"] = "auto",
     ) -> None:
         for name, value in (("context", context), ("threads", threads), ("sequences", sequences)):
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value}; fix: 1 or more, or None for the default")
+        is_native = is_wanted(native)
         self._model: Model | None = None
         with ThreadPoolExecutor(1) as pool:  # C code, beside which Python runs
             loading = pool.submit(
-                Model, Path(path), Path(adapter) if adapter else None, n_gpu_layers
+                Model, Path(path), Path(adapter) if adapter else None, n_gpu_layers, is_native
             )
             pieces = kept_pieces(Path(path))
             self._model = model = loading.result()
@@ -67,7 +71,7 @@ class LlamaCppEngine:
         self.context = context or min(_CONTEXT, model.longest_input)
         self._threads = threads or cores()
         self._sequences = sequences
-        is_small = not model.gpu_layers and model.size < _SMALL
+        is_small = not model.is_plain and model.size < _SMALL
         self._most_lanes = min(_LANES, self._threads, sequences) if is_small else 1
         self._texts = -(-sequences // self._most_lanes)
         most = llama.llama_max_parallel_sequences() - Cells.sequences(0)

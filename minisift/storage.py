@@ -35,10 +35,12 @@ def load(
     repository; token: for a private one; endpoint: the hub's address, by default that of
     huggingface_hub.
 
-    options for a GGUF file: context, threads, sequences, n_gpu_layers; and, for the GGUF file of a
-    base model, adapter: a LoRA adapter that `Labeler.export` wrote, or the repository that holds
-    it. For a folder: batch_size, and base, where the base model lies now; its weights are loaded
-    when they are first needed. Needs no network for bundled and local base models.
+    options for a GGUF file: context, threads, sequences, n_gpu_layers; native: "off" to use nothing of
+    llama.cpp but what llama-cpp-python declares, which is slower ("auto": also what is seen to give
+    llama.cpp's own answers here); and, for the GGUF file of a base model, adapter: a LoRA adapter
+    that `Labeler.export` wrote, or the repository that holds it. For a folder: batch_size, and base,
+    where the base model lies now; its weights are loaded when they are first needed. Needs no network
+    for bundled and local base models.
 
     Raises DescriptionError for a file of another version, a changed base model or a damaged
     description; FileNotFoundError for what is neither here nor on the hub.

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from pathlib import Path
 
-import llama_cpp as llama
-
 from minisift.engines.llamacpp.model import start
+from minisift.engines.llamacpp.native import llama
 
 _TYPES = {
     name.removeprefix("LLAMA_FTYPE_").removeprefix("MOSTLY_").removeprefix("ALL_").lower(): value
-    for name, value in vars(llama.llama_cpp).items()
+    for name, value in vars(llama).items()
     if name.startswith("LLAMA_FTYPE_") and isinstance(value, int) and name != "LLAMA_FTYPE_GUESSED"
 }
 
@@ -38,9 +36,7 @@ def quantize(source: Path, target: Path, wanted: int) -> None:
     params = llama.llama_model_quantize_default_params()
     params.ftype = wanted
     params.nthread = os.cpu_count() or 1
-    result = llama.llama_model_quantize(
-        os.fsencode(source), os.fsencode(target), ctypes.byref(params)
-    )
+    result = llama.llama_model_quantize(os.fsencode(source), os.fsencode(target), params)
     if result:
         raise RuntimeError(
             f"llama.cpp cannot quantize to file type {wanted} (code {result}); fix: another "

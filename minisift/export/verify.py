@@ -250,16 +250,10 @@ def keep(path: Path, report: dict[str, Any]) -> None:
 
 def llama_logits(path: Path, ids: Sequence[int], last: int) -> np.ndarray[Any, Any]:
     """llama.cpp's logits after the last tokens of a prompt, [last, vocabulary], in F32 throughout."""
-    import llama_cpp as llama
+    from minisift.engines.llamacpp.model import load_file
+    from minisift.engines.llamacpp.native import llama, logits
 
-    from minisift.engines.llamacpp.model import start
-
-    start()
-    model = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())
-    if not model:
-        raise VerificationError(
-            f"{path.name}: llama.cpp cannot load it; fix: report it to minisift"
-        )
+    model = load_file(path)
     params = llama.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = -(-len(ids) // 256) * 256
     params.type_k = params.type_v = gguf.GGMLQuantizationType.F32
@@ -274,8 +268,8 @@ def llama_logits(path: Path, ids: Sequence[int], last: int) -> np.ndarray[Any, A
         if result := llama.llama_decode(context, batch):
             raise VerificationError(f"{path.name}: llama.cpp cannot run it (code {result})")
         size = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
-        shape = (min(last, len(ids)), size)
-        return np.ctypeslib.as_array(llama.llama_get_logits(context), shape).copy()
+        places = range(max(0, len(ids) - last), len(ids))
+        return np.stack([logits(context, at, size) for at in places])
     finally:
         llama.llama_batch_free(batch)
         llama.llama_free(context)

@@ -151,18 +151,15 @@ def _pre_tokenizer(tokenizer: HFTokenizer, values: Mapping[str, Any], marks: str
 
 def _tokens_of_hard_text(values: Mapping[str, Any]) -> list[int]:
     """llama.cpp's tokens of the hard text, with a vocabulary of this metadata."""
-    import llama_cpp as llama
+    from minisift.engines.llamacpp.model import load_file
+    from minisift.engines.llamacpp.native import llama
 
-    from minisift.engines.llamacpp.model import start
-
-    start()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vocabulary.gguf"
         write_gguf(path, gguf.MODEL_ARCH.LLAMA, values)
-        params = llama.llama_model_default_params()
-        params.vocab_only = True
-        model = llama.llama_model_load_from_file(str(path).encode(), params)
-        if not model:
+        try:
+            model = load_file(path, vocab_only=True)
+        except ValueError:
             return []
         try:
             text = _HARD.encode()

@@ -68,7 +68,8 @@ class CausalObjective(torch.nn.Module):
         states = causal.base_model(
             input_ids=input_ids, position_ids=position_ids, use_cache=False
         ).last_hidden_state
-        return _ChunkedLoss.apply(states[0, kept], labels, causal, self._places)
+        chunked_loss: Any = _ChunkedLoss.apply
+        return chunked_loss(states[0, kept], labels, causal, self._places)
 
 
 class _States(torch.nn.Module):

@@ -50,12 +50,12 @@ def rehearse(
             "kept": kept,
             "labels": kept,
         }
-        with (
-            _Ledger((*objective.parameters(), *objective.buffers())) as ledger,
-            torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16),
-        ):
+        ledger = _Ledger((*objective.parameters(), *objective.buffers()))
+        half = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
+        with ledger, half:
             objective(**batch).backward()
-    gradients = sum(4 * weight.numel() for weight in objective.parameters() if weight.requires_grad)
+    trained = (weight for weight in objective.parameters() if weight.requires_grad)
+    gradients = 4 * sum(weight.numel() for weight in trained)
     return ledger.peak - gradients
 
 
@@ -93,8 +93,9 @@ class _Ledger(TorchDispatchMode):
     """
 
     def __init__(self, known: Iterable[torch.Tensor]) -> None:
-        super().__init__()
-        self.now = self.peak = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = 0
+        self.peak = 0
         self._seen = weakref.WeakSet(tensor.untyped_storage() for tensor in known)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

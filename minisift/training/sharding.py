@@ -40,7 +40,7 @@ def shard(model: Any, device: torch.device) -> None:
             f"{type(base).__name__} does not tell what its layers are, so FSDP cannot shard it; fix: "
             "accelerate launch --multi_gpu (each GPU holds the 4-bit model)"
         )
-    frozen = [_frozen(layer) for layer in layers]
+    frozen = [_frozen_weights(layer) for layer in layers]
     sharded = {id(weight) for weights in frozen for weight in weights}
     whole = {weight for weight in model.parameters() if id(weight) not in sharded}
     for tensor in (*whole, *model.buffers()):
@@ -53,20 +53,20 @@ def shard(model: Any, device: torch.device) -> None:
     fully_shard(base.base_model, mesh=mesh, ignored_params=whole)
 
 
-def _frozen(layer: Any) -> list[Any]:
+def _frozen_weights(layer: Any) -> list[Any]:
     """The weights of a layer's linear modules under the adapter, packed ones as floats.
 
     FSDP shards floats alone; of packed weights it only moves the bytes.
     """
-    found = []
+    weights = []
     for module in layer.modules():
         base = getattr(module, "base_layer", None)
         if base is None:
             continue
         if getattr(base.weight, "quant_state", None) is not None:
             _view_as_floats(base)
-        found.append(base.weight)
-    return found
+        weights.append(base.weight)
+    return weights
 
 
 def _view_as_floats(module: Any) -> None:

@@ -6,17 +6,14 @@ They lie beside the checkout, with what is expected of each in expected.jsonl.
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support.places import CASES, need_shared
 
 import minisift
 
-CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
-if not CASES.is_dir():
-    pytest.skip(
-        f"{CASES} is absent: these files are no part of the project", allow_module_level=True
-    )
+need_shared(CASES, allow_module_level=True)
+pytestmark = pytest.mark.data
 EXPECTED = [
     json.loads(line) for line in (CASES / "expected.jsonl").read_text(encoding="utf-8").splitlines()
 ]
@@ -88,9 +85,9 @@ def test_plan_takes_names(case):
 
 
 @of("predict")
-def test_predict(case, exported, folder, tmp_path):
+def test_predict(case, small_file, tmp_path):
     out = tmp_path / "out.jsonl"
-    done = run("predict", folder / "notes.gguf", "--input", CASES / case["file"], "--output", out)
+    done = run("predict", small_file, "--input", CASES / case["file"], "--output", out)
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [record["text"] for record in records] == case["texts"]
@@ -99,9 +96,9 @@ def test_predict(case, exported, folder, tmp_path):
 
 
 @of("predict-error")
-def test_predict_refuses(case, exported, folder, tmp_path):
+def test_predict_refuses(case, small_file, tmp_path):
     out = tmp_path / "out.jsonl"
-    done = run("predict", folder / "notes.gguf", "--input", CASES / case["file"], "--output", out)
+    done = run("predict", small_file, "--input", CASES / case["file"], "--output", out)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert all(part in done.stderr.splitlines()[-1] for part in case["mentions"])

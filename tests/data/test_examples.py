@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import texts
+from support.strategies import texts
 
 from minisift.data.examples import Example, Span, align
 from minisift.exceptions import DataError

@@ -243,7 +243,9 @@ def test_texts_come_as_they_are_written(format, rest, monkeypatch):
 
 
 def test_stdin():
-    code = "from minisift.inputs import read_inputs\nprint([i.text for i in read_inputs('-'{})])"
+    code = (
+        "from minisift.data.inputs import read_inputs\nprint([i.text for i in read_inputs('-'{})])"
+    )
 
     def run(content, options=""):
         done = subprocess.run(

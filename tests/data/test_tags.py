@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_evaluation import flat_spans
+from support.strategies import flat_spans
 
 from minisift.data.tags import SCHEMES, decode, encode, notation, recognise
 from minisift.exceptions import TagError

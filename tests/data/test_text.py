@@ -3,14 +3,15 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import texts
+from support.draws import times
+from support.strategies import texts
 
 from minisift.data.text import fold, split_words
 
 
-@settings(max_examples=2000, deadline=None)
+@times(2)
 @given(texts)
 def test_words_cover_all_but_white_space(text):
     words = split_words(text)
@@ -18,7 +19,7 @@ def test_words_cover_all_but_white_space(text):
     assert covered == [i for i, char in enumerate(text) if not char.isspace()]
 
 
-@settings(max_examples=2000, deadline=None)
+@times(2)
 @given(texts, st.data())
 def test_fold_and_back(text, data):
     def folding(part):

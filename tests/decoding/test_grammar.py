@@ -4,9 +4,12 @@ import random
 from copy import copy
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import LABELS, TASK, examples
+from support.byte_tokenizers import TOKENIZERS
+from support.draws import times
+from support.mutations import mutate
+from support.strategies import LABELS, TASK, examples, is_utf8
 
 from minisift.data.examples import Example
 from minisift.decoding.grammar import Answer, Language, Vocabulary
@@ -15,26 +18,6 @@ from minisift.prompting.renderer import Renderer
 from minisift.prompting.response import parse, render, target_of
 from minisift.prompting.template import plain_template
 from minisift.prompting.tokenizer import Tokenizer
-
-
-def byte_tokenizer(extra=()):
-    """A tokenizer of bytes and some longer pieces, taken longest first."""
-    pieces = [bytes([byte]) for byte in range(256)] + list(extra)
-    ids = {piece: index for index, piece in enumerate(pieces)}
-
-    def tokenize(text, control):
-        raw, found = text.encode(), []
-        while raw:
-            length = next(n for n in range(min(12, len(raw)), 0, -1) if raw[:n] in ids)
-            found.append(ids[raw[:length]])
-            raw = raw[length:]
-        return found
-
-    return Tokenizer(tokenize, pieces, None)
-
-
-MERGES = [b" a", b"ab", b" ab", b": p", b"son", b"\n\n", b"\n ", b" a a", b"#2", b": "]
-TOKENIZERS = [byte_tokenizer(), byte_tokenizer(MERGES)]
 
 
 def answer_to(example, tokenizer):
@@ -51,56 +34,31 @@ def accepts(example, response, tokenizer):
     return answer.done
 
 
-@settings(max_examples=1500, deadline=None)
 @given(examples(), st.sampled_from(TOKENIZERS))
 def test_takes_every_rendered_response_as_it_is_tokenized(example, tokenizer):
     answer = answer_to(example, tokenizer)
-    for token in Renderer(TASK, plain_template(), tokenizer).response(example):
+    for token in Renderer(TASK, plain_template(), tokenizer).response(target_of(example)):
         answer.advance(token)
     assert answer.done
     assert answer.allowed() == []
 
 
-def mutations(response, rng):
-    """A word changed, cut, reordered, a foreign label, an overlap, or any other edit."""
-    lines = response[:-1].split("\n")[:-1]
-    kind = rng.randrange(7)
-    at = rng.randrange(len(response))
-    if kind == 0:
-        return response[:at] + rng.choice("ab: #2\nz") + response[at + 1 :]
-    if kind == 1:
-        return response[:at] + response[at + 1 :]
-    if kind == 2:
-        return response[:at] + rng.choice(["a", " ", ":", "\n", " #2", ": person"]) + response[at:]
-    if kind == 3 and lines:
-        rng.shuffle(lines)
-    elif kind == 4 and lines:
-        lines.insert(rng.randrange(len(lines)), rng.choice(lines))
-    elif kind == 5 and lines:
-        words, _, _ = lines[0].rpartition(": ")
-        lines[0] = f"{words}: {rng.choice(['foreign', 'person #2', 'é#2', 'PER'])}"
-    elif lines:
-        words, _, name = lines[0].rpartition(": ")
-        lines[0] = f"{words[: max(1, len(words) - 1)]}: {name}"
-    return "".join(line + "\n" for line in lines) + "\n"
-
-
-@settings(max_examples=3000, deadline=None)
+@times(2)
 @given(examples(), st.integers(0, 2**32))
 def test_agrees_with_parse_on_every_mutation(example, seed):
-    rng = random.Random(seed)
-    mutated = mutations(render(example, LABELS), rng)
-    assume(all(not 0xD800 <= ord(char) < 0xE000 for char in mutated))
+    target = target_of(example)
+    mutated = mutate(render(target, LABELS), random.Random(seed))
+    assume(is_utf8(mutated))
     try:
-        spans = parse(mutated, example, TASK.labels_by_name)
-        valid = render(Example(example.text, tuple(spans), example.words), LABELS) == mutated
+        spans = parse(mutated, target, TASK.labels_by_name)
+        read = Example(example.text, tuple(spans), example.words)
+        valid = render(target_of(read), LABELS) == mutated
         assert valid
     except ResponseError:
         valid = False
     assert accepts(example, mutated, TOKENIZERS[0]) == valid
 
 
-@settings(max_examples=1500, deadline=None)
 @given(examples(), st.sampled_from(TOKENIZERS), st.integers(0, 2**32))
 def test_any_walk_ends_in_a_valid_answer(example, tokenizer, seed):
     """Whatever a model likes best, the answer parses, and within the stated length."""
@@ -117,11 +75,10 @@ def test_any_walk_ends_in_a_valid_answer(example, tokenizer, seed):
         tokens.append(rng.choice(allowed))
         answer.advance(tokens[-1])
     assert len(tokens) <= language.longest_answer()
-    spans = parse(tokenizer.decode(tokens).decode(), example, TASK.labels_by_name)
+    spans = parse(tokenizer.decode(tokens).decode(), target_of(example), TASK.labels_by_name)
     assert Example(example.text, tuple(spans), example.words).spans == tuple(spans)
 
 
-@settings(max_examples=300, deadline=None)
 @given(examples(), st.sampled_from(TOKENIZERS), st.integers(0, 2**32))
 def test_drafts_change_no_answer(example, tokenizer, seed):
     """A model that likes drafted tokens or not, read one by one or along drafts."""
@@ -181,8 +138,8 @@ def test_an_answer_that_fills_the_context_keeps_its_whole_lines():
     from minisift.decoding.protocols import Prompt
 
     tokenizer = TOKENIZERS[0]
-    example = Example("a b c d e f g h")
-    language = Language(Vocabulary(tokenizer, LABELS), target_of(example))
+    target = target_of(Example("a b c d e f g h"))
+    language = Language(Vocabulary(tokenizer, LABELS), target)
     logits = np.zeros(256)
     logits[ord(":")], logits[ord("\n")] = 5, -5  # short spans, and never an end
     running = Running(Prompt((1, 2), [3, 4, 5], language), context=5 + 40)
@@ -192,5 +149,5 @@ def test_an_answer_that_fills_the_context_keeps_its_whole_lines():
     assert completion.cut
     # forced tokens may end a line past the context: the model need not read them
     assert len(completion.tokens) == len(completion.choices) <= 41 + len(b" a: person\n")
-    spans = parse(tokenizer.decode(completion.tokens).decode(), example, TASK.labels_by_name)
+    spans = parse(tokenizer.decode(completion.tokens).decode(), target, TASK.labels_by_name)
     assert 1 < len(spans) < 8

@@ -1,25 +1,28 @@
 """One renderer, exact masks, and the same ids from transformers and llama.cpp."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import LABELS, TASK, examples
-from test_grammar import MERGES, byte_tokenizer
+from support.byte_tokenizers import MERGES, byte_tokenizer
+from support.strategies import LABELS, TASK, examples
 
 from minisift.data.examples import Example
 from minisift.data.reading import read
+from minisift.data.text import fold
 from minisift.prompting.renderer import Renderer
 from minisift.prompting.response import render, target_of
+from minisift.prompting.task import Task
 from minisift.prompting.template import Template, plain_template
 
 TOKENIZER = byte_tokenizer(MERGES)
 TEMPLATES = [plain_template(), plain_template("Find\nspans."), Template("<s>", "<t>", "<j>")]
 
 
-@settings(max_examples=1500, deadline=None)
 @given(st.lists(examples(), max_size=4), examples(), st.sampled_from(TEMPLATES))
 def test_unmasked_ids_are_the_responses(demonstrations, target, template):
     renderer = Renderer(TASK, template, TOKENIZER)
+    demonstrations = [renderer.rendered(example) for example in demonstrations]
+    target = renderer.rendered(target)
     wanted = {
         "vanilla": None,
         "src": [target],
@@ -31,31 +34,45 @@ def test_unmasked_ids_are_the_responses(demonstrations, target, template):
         if counted is None:
             assert kept == row.ids
         else:
-            text = "".join(render(example, LABELS) for example in counted)
+            text = "".join(render(shown.target, LABELS) for shown in counted)
             assert TOKENIZER.decode(kept) == text.encode()
-        prompt = renderer.prompt(demonstrations, target)
-        assert row.ids == prompt + renderer.response(target)
+        assert row.ids == renderer.prefix(demonstrations) + target.text + target.response
+
+
+@given(examples(), st.sampled_from(TEMPLATES))
+def test_an_example_is_rendered_as_its_target_is(example, template):
+    renderer = Renderer(TASK, template, TOKENIZER)
+    rendered, target = renderer.rendered(example), target_of(example)
+    assert rendered.target == target
+    assert rendered.example is example
+    assert rendered.text == renderer.text(target) == renderer.shown(target.text) + renderer.turn
+    assert rendered.response == renderer.response(target)
+    assert TOKENIZER.decode(rendered.response).decode() == render(target, LABELS)
+    assert rendered.key == fold(example.text).text
+    prefix = renderer.prefix([rendered])
+    assert len(prefix) == len(renderer.prefix([])) + renderer.length(rendered)
+    assert TOKENIZER.decode(prefix).decode() == renderer.prefix_text([rendered])
 
 
 def test_the_prompt_reads_as_documented():
     renderer = Renderer(TASK, plain_template(), TOKENIZER)
-    shown = Example("A\n b", (), ())
-    assert TOKENIZER.decode(renderer.prompt([shown], Example("c"))) == (b"Text: A b\n\nText: c\n")
+    shown = renderer.rendered(Example("A\n b"))
+    prompt = renderer.prefix([shown]) + renderer.text(target_of(Example("c")))
+    assert TOKENIZER.decode(prompt) == b"Text: A b\n\nText: c\n"
 
 
 def test_demonstrations_that_do_not_fit_are_dropped_whole():
     renderer = Renderer(TASK, plain_template(), TOKENIZER)
-    target, short, long = Example("t"), Example("s"), Example("l " * 50)
-    limit = len(renderer.prompt([short, short], target))
-    assert renderer.fitting([short, long, short], target, limit) == [short, short]
-    assert renderer.fitting([short, short], target, limit, reserve=1) == [short]
+    target, short, long = (renderer.rendered(Example(text)) for text in ("t", "s", "l " * 50))
+    limit = len(renderer.prefix([short, short]) + target.text)
+
+    def fitting(shown, **reserve):
+        return renderer.fitting(shown, target.key, target.text, limit, **reserve)
+
+    assert fitting([short, long, short]) == [short, short]
+    assert fitting([short, short], reserve=1) == [short]
     with pytest.raises(ValueError, match="fix"):
-        renderer.fitting([], long, 20)
-
-
-def test_unknown_strategy():
-    with pytest.raises(ValueError, match="mrc"):
-        Renderer(TASK, plain_template(), TOKENIZER).row([], Example("a"), "all")
+        renderer.fitting([], long.key, long.text, 20)
 
 
 # What other tokenizers and templates stumble over: control tokens, odd spaces, marks, digits.
@@ -87,13 +104,12 @@ def test_both_tokenizers_give_the_same_ids(model, shared_data):
     sentences += read(shared_data / "absa-rest14" / "test.conll")
     sentences += read(shared_data / "triggers-casie" / "dev.jsonl", on_misaligned="snap")
     assert len(sentences) > 3000
+    control = {token for token, piece in enumerate(theirs.pieces) if not piece}
     for example in sentences:
-        task = TASK if not example.spans else None
-        if task is None:
-            labels = {span.label: span.label for span in example.spans}
-            task = type(TASK)(labels, {})
-        ids = Renderer(task, plain_template(), ours).row([], example, "mrc").ids
-        assert ids == Renderer(task, plain_template(), theirs).row([], example, "mrc").ids
-        text = target_of(example).text
-        control = {token for token, piece in enumerate(theirs.pieces) if not piece}
-        assert not control & set(ours.encode(text)), "a control token was parsed from user text"
+        task = Task({s.label: s.label for s in example.spans}, {}) if example.spans else TASK
+        renderers = [Renderer(task, plain_template(), tokenizer) for tokenizer in (ours, theirs)]
+        rendered = [renderer.rendered(example) for renderer in renderers]
+        assert rendered[0] == rendered[1]
+        prefixes = [r.prefix([shown]) for r, shown in zip(renderers, rendered, strict=True)]
+        assert prefixes[0] == prefixes[1]
+        assert not control & set(rendered[0].text), "a control token was parsed from user text"

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minisift.scoring.calibration import expected_calibration_error, fit_temperature, probability
+from minisift.decoding.labelling import probability
+from minisift.scoring.calibration import expected_calibration_error, fit_temperature
 
 
 def test_probability_is_renormalised_over_what_was_allowed():

@@ -4,8 +4,8 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
-from test_evaluation import flat_spans
+from hypothesis import given
+from support.strategies import flat_spans
 
 from minisift.data.examples import Example
 from minisift.data.reading import read
@@ -39,7 +39,6 @@ def test_kinds(gold, found, kinds):
     assert sorted(mistake.kind for mistake in errors.mistakes) == sorted(kinds)
 
 
-@settings(max_examples=300, deadline=None)
 @given(flat_spans(7), flat_spans(7))
 def test_every_span_is_accounted_for(gold, found):
     example, predicted = Example.from_words(WORDS, gold), spans_of(*found)

@@ -1,31 +1,15 @@
 """Scores equal seqeval's strict IOB2 scores."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.strategies import flat_spans
 
 from minisift.data.examples import Example
 from minisift.data.tags import decode, encode
 from minisift.scoring.evaluation import Report, score
 
 
-def flat_spans(length):
-    @st.composite
-    def build(draw):
-        spans, at = [], 0
-        while at < length:
-            if draw(st.booleans()):
-                end = min(length, at + draw(st.integers(1, 3)))
-                spans.append((at, end, draw(st.sampled_from("AB"))))
-                at = end
-            else:
-                at += 1
-        return spans
-
-    return build()
-
-
-@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(flat_spans(7), flat_spans(7)), min_size=1, max_size=5))
 def test_equals_seqeval(pairs):
     metrics = pytest.importorskip("seqeval.metrics")

@@ -53,3 +53,17 @@ def examples(draw: st.DrawFn) -> Example:
             index = last
         index += 1
     return Example(text, tuple(spans), tuple(words))
+
+
+@st.composite
+def flat_spans(draw: st.DrawFn, length: int) -> list[tuple[int, int, str]]:
+    """Spans as (first word, end word, label) of so many words, in order and apart."""
+    spans, at = [], 0
+    while at < length:
+        if draw(st.booleans()):
+            end = min(length, at + draw(st.integers(1, 3)))
+            spans.append((at, end, draw(st.sampled_from("AB"))))
+            at = end
+        else:
+            at += 1
+    return spans

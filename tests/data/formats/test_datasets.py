@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hub import serving
+from support.hub import serving
 
 from minisift import DataError, read, write
 

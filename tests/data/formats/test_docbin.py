@@ -1,9 +1,10 @@
 """spaCy's DocBin: there and back, groups of spans, what nobody annotated."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import examples, is_utf8
+from support.draws import files
+from support.strategies import examples, is_utf8
 
 from minisift import DataError, Example, Span, read, write
 
@@ -14,7 +15,7 @@ def ranges(example):
     return [(span.start, span.end, span.label) for span in example.spans]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@files(40)
 @given(st.lists(examples(), max_size=3))
 def test_round_trip(tmp_path, sentences):
     kept = [e for e in sentences if is_utf8(e.text)]

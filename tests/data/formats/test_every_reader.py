@@ -9,8 +9,9 @@ import json
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.draws import files
 
 import minisift
 
@@ -290,14 +291,11 @@ OFFSETS = {
     "DocBin": (docbin, spans_and_others, {"spans_key": "sc"}),
     "Dataset": (dataset, lambda held: len(held.written), {}),
 }
-SETTINGS = settings(
-    max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
 
 
 @pytest.mark.parametrize("policy", ["snap", "skip"])
 @pytest.mark.parametrize("shape", OFFSETS)
-@SETTINGS
+@files(60, derandomize=True)
 @given(corpus=corpora())
 def test_spans_arrive_or_are_counted(tmp_path, shape, policy, corpus):
     write, things, options = OFFSETS[shape]
@@ -422,7 +420,7 @@ TAGGED = (
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("write", TAGGED)
-@settings(SETTINGS, max_examples=15)
+@files(15, derandomize=True)
 @given(corpus=corpora(flat=True, apart=True))
 def test_tags_arrive_in_every_spelling(tmp_path, write, scheme, corpus):
     """Spans have a word between them, so that IO can tell them apart."""

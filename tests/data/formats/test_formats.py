@@ -5,22 +5,21 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import examples, is_utf8
+from support.draws import files
+from support.strategies import examples, is_utf8
 
 import minisift
 from minisift import DataError, Example, Span, read, write
 from minisift.data.tags import SCHEMES
-
-QUICK = {"max_examples": 150, "deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 def ranges(example):
     return [(span.start, span.end, span.label) for span in example.spans]
 
 
-@settings(**QUICK)
+@files(150)
 @given(st.lists(examples(), max_size=4), st.sampled_from(SCHEMES))
 def test_columns_round_trip(tmp_path, sentences, scheme):
     def plain(example):

@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import examples
+from support.draws import files
+from support.strategies import examples
 
 from minisift import DataError, Example, read, write
 
-QUICK = {"max_examples": 150, "deadline": None, "suppress_health_check": list(HealthCheck)}
 OWN = {"text": "Ann met Bob", "spans": [{"start": 8, "end": 11, "label": "P"}]}
 BOB = [(8, 11, "P")]
 TOKENS = [
@@ -25,7 +25,7 @@ def ranges(example):
     return [(span.start, span.end, span.label) for span in example.spans]
 
 
-@settings(**QUICK)
+@files(150)
 @given(st.lists(examples(), max_size=4))
 def test_round_trip(tmp_path, sentences):
     write(sentences, tmp_path / "x.jsonl")
@@ -282,7 +282,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(**{**QUICK, "max_examples": 700})
+@files(700)
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6) | VALUES)
 def test_any_json_is_an_example_or_a_problem_with_a_fix(tmp_path, record):
     """Beside a good record: what is wrong with one is no error of the file's but numbers alone."""

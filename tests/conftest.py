@@ -6,13 +6,15 @@ It labels, but what it labels means nothing. `fitted` and what comes of it is th
 
 import functools
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import is_hypothesis_test, settings
 from support.places import DATA, SAMPLE, need_shared
-from support.small_model import cut_to_two_layers
+from support.small_model import cut_to_two_layers, fit_small
 
 import minisift
+from minisift.models.source import resolve
 
 settings.register_profile("quick", max_examples=50, deadline=None, print_blob=True)
 settings.register_profile("slow", max_examples=1500, deadline=None, print_blob=True)
@@ -68,15 +70,7 @@ def small_base(folder):
 @pytest.fixture(scope="session")
 def small(small_base, train, dev, folder):
     """A labeler of that model after 4 steps; it lies in `small_folder`."""
-    return minisift.fit(
-        small_base,
-        train,
-        dev_set=dev,
-        shots=3,
-        max_prompts=8,
-        evaluations=1,
-        output_dir=folder / "small",
-    )
+    return fit_small(small_base, train, dev, folder / "small")
 
 
 @pytest.fixture(scope="session")
@@ -93,13 +87,29 @@ def small_as(small, dev, folder):
 @pytest.fixture(scope="session")
 def small_file(small_as):
     """The path of `small` as a GGUF file, in F16."""
-    return small_as("f16")["path"]
+    return Path(small_as("f16")["path"])
 
 
 @pytest.fixture(scope="session")
 def small_loaded(small_file):
     """A labeler of that file, for who neither closes it nor leaves it in the middle of a stream."""
     return minisift.load(small_file)
+
+
+@pytest.fixture(scope="session")
+def small_adapter(small, folder):
+    """The path of its adapter as a GGUF file, to load on `small_base_file`."""
+    return Path(small.export(folder / "small-lora.gguf", format="lora")["path"])
+
+
+@pytest.fixture(scope="session")
+def small_base_file(small_base, folder):
+    """The path of the base model of two layers as a GGUF file, which is no labeler."""
+    from minisift.export.convert import Converter
+
+    path = folder / "small-base.gguf"
+    Converter(resolve(small_base), None, quantized=False).write(path, {})
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -124,10 +134,39 @@ def fitted_as(fitted, dev, folder):
 
 
 @pytest.fixture(scope="session")
-def exported(fitted_as):
-    """The report on `fitted` in F16, where only the order of additions differs, and its labeler."""
-    report = fitted_as("f16")
-    return report, minisift.load(report["path"])
+def fitted_loaded(fitted_as):
+    """A labeler of `fitted` in F16, where only the order of additions differs: as `small_loaded`."""
+    return minisift.load(fitted_as("f16")["path"])
+
+
+@pytest.fixture(scope="session")
+def exported(fitted_as, fitted_loaded):
+    """The report on that file, and its labeler."""
+    return fitted_as("f16"), fitted_loaded
+
+
+@pytest.fixture(params=["small", pytest.param("fitted", marks=pytest.mark.slow)])
+def size(request):
+    """What is checked on the small model at each push, and on the real one in the slow run."""
+    return request.param
+
+
+@pytest.fixture
+def trained(size, request):
+    """`small`, and in the slow run `fitted`."""
+    return request.getfixturevalue(size)
+
+
+@pytest.fixture
+def trained_as(size, request):
+    """`small_as`, and in the slow run `fitted_as`."""
+    return request.getfixturevalue(f"{size}_as")
+
+
+@pytest.fixture
+def loaded(size, request):
+    """`small_loaded`, and in the slow run `fitted_loaded`."""
+    return request.getfixturevalue(f"{size}_loaded")
 
 
 def _exported(labeler, dev, path, quantization):

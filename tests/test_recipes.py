@@ -4,15 +4,15 @@ import json
 import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support.places import ROOT
 
 from minisift import Example
 
 pytest.importorskip("torch")
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPES = ROOT / "recipes"
 SMALL = "--sentences 40 --dev-sentences 4 --test-sentences 5 --shots 2 --max-prompts 2"
 
 
@@ -35,8 +35,12 @@ def run(name, arguments, monkeypatch):
         ("triggers_ace2005.py", "triggers-casie", "Databreach"),
     ],
 )
-def test_a_recipe(recipe, data, label, shared_data, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("size", ["small", pytest.param("bundled", marks=pytest.mark.slow)])
+def test_a_recipe(
+    recipe, data, label, size, small_base, shared_data, tmp_path, monkeypatch, capsys
+):
     options = [*SMALL.split(), "--quantization", "f16", "--output", tmp_path / "made"]
+    options += ["--model", small_base] if size == "small" else []
     run(recipe, ["--data", shared_data / data, *options], monkeypatch)
     printed = capsys.readouterr().out
     assert "made.gguf on 5 test sentences" in printed
@@ -46,11 +50,12 @@ def test_a_recipe(recipe, data, label, shared_data, tmp_path, monkeypatch, capsy
     assert (tmp_path / "made.gguf").is_file()
 
 
-def test_your_own(tmp_path, monkeypatch, capsys):
+def test_your_own(small_base, tmp_path, monkeypatch, capsys):
     record = {"text": "Ann took 5 mg.", "label": [[0, 3, "PERSON"], [10, 13, "DOSE"]]}
     lines = [json.dumps({**record, "text": f"{record['text']} {n}"}) for n in range(20)]
     (tmp_path / "export.jsonl").write_text("\n".join([*lines, "{"]))
     options = ["--names", "DOSE=amount", "--max-prompts", 2, "--output", tmp_path / "made"]
+    options += ["--model", small_base]
     run("your_own.py", [tmp_path / "export.jsonl", *options], monkeypatch)
     printed = capsys.readouterr().out
     assert "export.jsonl:21" in printed
@@ -117,11 +122,12 @@ def test_a_missing_file_is_named(tmp_path):
         triggers_ace2005.read(tmp_path)
 
 
-def test_experiments_continue(shared_data, tmp_path):
+def test_experiments_continue(small_base, shared_data, tmp_path):
     rows = tmp_path / "rows.jsonl"
     some = "--experiments decoding --tasks ner --systems icl --seeds 0"
     sizes = "--sentences 30 --test 4 --prompts 2"
     command = [sys.executable, RECIPES / "experiments.py", shared_data, "--rows", rows]
+    command += ["--instruct", small_base, "--base", small_base]
     first, again = (
         subprocess.run([*command, *some.split(), *sizes.split()], capture_output=True, text=True)
         for _ in range(2)

@@ -2,7 +2,9 @@
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from minisift.export.balance import GATED, balance
 
@@ -110,7 +112,7 @@ def test_biases_are_scaled_with_their_rows():
 @pytest.mark.parametrize("seed", range(4))
 def test_rounding_is_made_good_on_llama_cpps_grid(seed):
     gguf = pytest.importorskip("gguf")
-    from minisift.export.compensate import compensated
+    from minisift.export.compensate import compensate
 
     random = torch.Generator().manual_seed(seed)
     mixed = torch.randn(96, 96, generator=random) * torch.logspace(-1, 1, 96)
@@ -127,7 +129,7 @@ def test_rounding_is_made_good_on_llama_cpps_grid(seed):
     def loss(rounded):
         return float((inputs @ (rounded - weight).T).square().mean())
 
-    found = compensated(weight, inputs.T @ inputs)
+    found = compensate(weight, inputs.T @ inputs)
     assert torch.equal(q4_0(found), found)
     assert loss(found) < 0.5 * loss(q4_0(weight))
 

@@ -1,0 +1,74 @@
+"""`fit`: what is refused before weights load, interruptions, whom it tells how far it is."""
+
+import json
+import os
+import signal
+
+import pytest
+
+import minisift
+
+pytest.importorskip("torch")
+
+
+def test_errors_come_before_weights(train):
+    with pytest.raises(TypeError, match="learning_rate"):
+        minisift.fit("smollm2-135m", train, lr=1)
+    with pytest.raises(ValueError, match="mrc"):
+        minisift.fit("smollm2-135m", train, strategy="all")
+    with pytest.raises(ValueError, match="bundled name"):
+        minisift.fit("no-such-model", train)
+    with pytest.raises(FileNotFoundError):
+        minisift.fit("smollm2-135m", "missing.conll")
+
+
+def test_an_interrupted_fit_leaves_a_labeler_and_continues(small_base, train, tmp_path, caplog):
+    settings = {"max_prompts": 6, "shots": 2, "held_out": 0, "output_dir": tmp_path / "halted"}
+    whole = minisift.fit(small_base, train, **{**settings, "output_dir": None})
+
+    def interrupt(progress):
+        if progress.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    halted = minisift.fit(small_base, train, on_step=interrupt, **settings)
+    assert halted.description.made["training"]["stopped"] == "interrupted"
+    assert halted.description.made["training"]["steps"] == 2
+    assert "resume=True" in caplog.text
+    assert minisift.load(tmp_path / "halted").labels == halted.labels
+    checkpoint = tmp_path / "halted.checkpoint"
+    assert checkpoint.is_file()
+    resumed = minisift.fit(small_base, train, resume=True, **settings)
+    assert not checkpoint.exists()
+    assert (tmp_path / "halted" / "learning_curve.png").is_file()
+    for ours, theirs in zip(resumed.model().parameters(), whole.model().parameters(), strict=True):
+        assert ours.equal(theirs)
+    with pytest.raises(ValueError, match="output_dir"):
+        minisift.fit(small_base, train, resume=True)
+
+
+def test_each_step_is_told_of(small_base, train):
+    steps = []
+    options = {"max_prompts": 6, "shots": 1, "held_out": 0, "batch_size": 2}
+    labeler = minisift.fit(
+        small_base, train, on_step=lambda progress: steps.append(progress.step), **options
+    )
+    assert steps == [1, 2, 3]
+    assert labeler.description.made["training"]["steps"] == 3
+
+
+def test_an_error_of_who_is_told_ends_the_training(small_base, train, tmp_path):
+    def fail(progress):
+        raise RuntimeError("told")
+
+    with pytest.raises(RuntimeError, match="told"):
+        minisift.fit(small_base, train, max_prompts=4, on_step=fail, output_dir=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_curve_and_scores_travel_with_the_labeler(small, small_folder, dev):
+    content = json.loads((small_folder / "labeler.json").read_text())
+    assert content["prompts"] == 8
+    assert content["training"]["steps"] == 4
+    assert content["training"]["curve"]
+    assert content["temperature"] == small.description.temperature
+    assert content["scores"]["dev"] == small.evaluate(dev).to_dict()

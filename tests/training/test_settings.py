@@ -1,12 +1,10 @@
-"""What may be chosen: checked in one place, typed for editors, a flag each."""
+"""What may be chosen: checked in one place, typed for editors."""
 
 import dataclasses
 import typing
 
 import pytest
 
-import minisift
-from minisift.cli import main
 from minisift.training.settings import Options, Settings, make_settings
 
 
@@ -40,28 +38,3 @@ def test_options_are_the_fields_of_settings():
     assert typing.get_type_hints(Options) == wanted
     assert list(Options.__annotations__) == [field.name for field in dataclasses.fields(Settings)]
     assert Options.__optional_keys__ == set(wanted)
-
-
-VALUES = {
-    "strategy": "src", "shots": 3, "sampling": "target", "epochs": 2.5, "max_prompts": 9,
-    "learning_rate": 0.01, "lora_rank": 4, "lora_dropout": 0.5, "batch_size": 7,
-    "max_length": 99, "quantize": None, "gradient_checkpointing": True, "template": "chat",
-    "seed": 5, "held_out": 0.5, "evaluations": 6, "patience": 8, "checkpoint_seconds": 1.5,
-}  # fmt: skip
-
-
-def test_every_setting_is_a_flag(monkeypatch):
-    assert set(VALUES) == {field.name for field in dataclasses.fields(Settings)}
-    calls = []
-
-    def fit(**given):
-        calls.append(given)
-        raise ValueError("enough")
-
-    monkeypatch.setattr(minisift, "fit", fit)
-    words = ["fit", "m", "minisift/sample/train.jsonl", "--output-dir", "o"]
-    for name, value in VALUES.items():
-        words += ["--" + name.replace("_", "-"), str(value).lower()]
-    assert main(words) == 2
-    (given,) = calls
-    assert {name: given[name] for name in VALUES} == VALUES

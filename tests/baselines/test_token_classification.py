@@ -1,20 +1,19 @@
-"""Token classification with and without the causal mask; answers without a grammar."""
+"""Token classification, with and without the causal mask."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-import minisift
 from minisift.data.examples import Example
 from minisift.data.tags import decode, encode, mended
 
 pytest.importorskip("torch")
 
 import torch
-from tiny_models import TINY
+from support.tiny_models import TINY
 
-from minisift.baselines import Unconstrained, fit_token_classifier
-from minisift.baselines.token_classification import Tagged, TagObjective
+from minisift.baselines import fit_token_classifier
+from minisift.baselines.token_classification import TagObjective, TagRow
 from minisift.training import attention
 
 FIRST, LAST = [3, 7, 11, 5, 9, 2], [3, 7, 11, 5, 9, 30]
@@ -22,26 +21,25 @@ FIRST, LAST = [3, 7, 11, 5, 9, 2], [3, 7, 11, 5, 9, 30]
 
 
 def logits(objective, *rows):
-    batch = objective.collate([Tagged(ids, list(range(len(ids))), [0] * len(ids)) for ids in rows])
+    batch = objective.collate([TagRow(ids, list(range(len(ids))), [0] * len(ids)) for ids in rows])
     del batch["classes"]
     with torch.inference_mode():
         return objective.logits(**batch)
 
 
-def objective_of(kind, unmasked):
+def objective_of(kind, unmasked, **options):
     model = TINY[kind]()
-    attention.use(model)
+    rows = attention.use(model, **options)
     attention.unmask(model, unmasked)
     torch.manual_seed(0)
-    return TagObjective(model, 5, is_decoder=True)
+    return TagObjective(model, 5, rows)
 
 
 @pytest.mark.parametrize("kind", TINY)
 @pytest.mark.parametrize("plain", [0, 1024])
 @pytest.mark.parametrize("unmasked", [[], [0], [1], None])
-def test_words_see_what_the_mask_lets_them(kind, plain, unmasked, monkeypatch):
-    monkeypatch.setattr("minisift.training.attention._PLAIN", plain)
-    objective = objective_of(kind, unmasked)
+def test_words_see_what_the_mask_lets_them(kind, plain, unmasked):
+    objective = objective_of(kind, unmasked, plain=plain)
     moved = (logits(objective, FIRST) - logits(objective, LAST)).abs().max(1).values > 1e-6
     assert moved[-1]
     assert moved[-2].item() is (unmasked != [])
@@ -73,12 +71,11 @@ def test_an_encoder_is_padded_without_a_trace():
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
     model = BertModel(BertConfig(vocab_size=40, num_hidden_layers=2, **sizes)).eval()
-    objective = TagObjective(model, 5, is_decoder=False)
+    objective = TagObjective(model, 5)
     alone = torch.cat([logits(objective, row) for row in (FIRST, LAST[:3])])
     assert torch.allclose(logits(objective, FIRST, LAST[:3]), alone, atol=1e-5)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(["O", "B-A", "I-A", "B-B", "I-B"]), max_size=9))
 def test_any_tags_of_a_classifier_give_spans(tags):
     valid = mended(tags)
@@ -91,19 +88,35 @@ def test_any_tags_of_a_classifier_give_spans(tags):
 
 
 @pytest.fixture(scope="module")
-def tagger(train, dev):
+def tagger(small_base, train, dev):
+    """Of two layers."""
     return fit_token_classifier(
-        "smollm2-135m", train, dev_set=dev, mask="none", max_prompts=480, evaluations=1
+        str(small_base),
+        train,
+        dev_set=dev,
+        mask="none",
+        max_prompts=480,
+        evaluations=1,
+        learning_rate=5e-3,
     )
 
 
-def test_a_decoder_learns_to_tag(tagger, dev):
-    report = tagger.evaluate(dev)
-    assert report.f1 > 0.4
+def check(tagger, dev, f1):
+    assert tagger.evaluate(dev).f1 > f1
     for example, spans in zip(dev, tagger.predict(dev), strict=True):
         for span in spans:
             assert example.text[span.start : span.end] == span.text
             assert 0 < span.score <= 1
+
+
+def test_a_small_decoder_learns_to_tag(tagger, dev):
+    check(tagger, dev, 0.3)
+
+
+@pytest.mark.slow
+def test_a_decoder_learns_to_tag(train, dev):
+    options = {"dev_set": dev, "mask": "none", "max_prompts": 480, "evaluations": 1}
+    check(fit_token_classifier("smollm2-135m", train, **options), dev, 0.4)
 
 
 def test_each_word_is_read_at_its_last_token(tagger):
@@ -143,56 +156,7 @@ def test_the_encoder_has_no_mask_to_remove(train, tmp_path):
         fit_token_classifier(str(tmp_path), train, mask="none")
 
 
-@pytest.mark.parametrize("engine", ["transformers", "llama.cpp"])
-def test_free_answers_are_counted_and_valid_lines_kept(engine, fitted, exported, dev):
-    labeler = fitted if engine == "transformers" else exported[1]
-    free = Unconstrained(labeler)
-    found = free.predict([*dev[:4], "", "no. " * 20])
-    assert free.counts["answers"] == 6
-    assert free.counts["invalid answers"] >= bool(free.counts["lines dropped"])
-    constrained = labeler.predict(dev[:4])
-    for example, spans in zip(dev[:4], found, strict=False):
-        assert all(example.text[s.start : s.end] == s.text for s in spans)
-        assert list(spans) == sorted(spans)
-    assert sum(map(len, found[:4])) >= sum(map(len, constrained)) / 2
-
-
-@pytest.mark.parametrize(
-    ("answer", "spans", "dropped"),
-    [
-        (" ann: person\n b: dose\n\n", [(0, 3, "PERSON"), (4, 5, "DOSE")], 0),
-        (" ann: person\n b: nothing\n c: dose\n\n", [(0, 3, "PERSON"), (6, 7, "DOSE")], 1),
-        (" c: dose\n ann: person\n", [(6, 7, "DOSE")], 1),
-        ("ann", [], 1),
-        ("", [], 0),
-        (" ann: person", [(0, 3, "PERSON")], 0),
-    ],
-)
-def test_lines_of_a_free_answer(fitted, answer, spans, dropped):
-    free = Unconstrained(fitted)
-    found = free._parse(answer, Example("ann b c"))
-    assert [(s.start, s.end, s.label) for s in found] == spans
-    assert free.counts["lines dropped"] == dropped
-
-
-def test_a_prompt_in_4_bits(train):
-    labeler = minisift.prompt("smollm2-135m", train, shots=1, quantize="nf4")
-    assert labeler.predict("Tom took 5 mg.") is not None
-    assert labeler.description.base["quantize"] == "nf4"
-
-
-def test_the_same_model_under_another_prompt(exported, train, dev):
-    labeler = exported[1]
-    shown = [e for e in train if e not in labeler.description.demonstrations][:2]
-    other = labeler.prompted(shown, instruction=True)
-    assert other.description.demonstrations == shown
-    assert other.description.task.instruction.startswith("List the spans")
-    assert labeler.description.task.instruction == ""
-    assert other.prefix != labeler.prefix
-    assert len(other.predict(dev[:2])) == 2
-    back = other.prompted(labeler.description.demonstrations, instruction=False)
-    assert back.prefix == labeler.prefix
-    assert back.predict(dev[:2]) == labeler.predict(dev[:2])
-    assert labeler.prompted([]).description.demonstrations == []
-    with pytest.raises(ValueError, match="labels X"):
-        labeler.prompted([Example.from_words(["a"], [(0, 1, "X")])])
+def test_sharded_weights_are_refused_before_they_load(train, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(NotImplementedError, match=r"fix: .*--multi_gpu"):
+        fit_token_classifier("smollm2-135m", train)

@@ -224,8 +224,7 @@ def written(family):
 def test_a_packed_pass_has_the_loss_of_its_rows(family):
     """Attention by rows and logits by chunks, with each family's windows, caps and scales."""
     from minisift.prompting.renderer import Row
-    from minisift.training import attention
-    from minisift.training.loss import Objective
+    from minisift.training.loss import CausalObjective
     from minisift.training.packing import collate
 
     _, model, tokenizer, _ = family
@@ -237,13 +236,13 @@ def test_a_packed_pass_has_the_loss_of_its_rows(family):
             logits = model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
             counted = [at for at in range(1, len(row.ids)) if row.mask[at]]
             wanted -= sum(logits[at - 1, row.ids[at]].item() for at in counted)
-    before = model.config._attn_implementation
-    attention.use(model)
+    objective = CausalObjective(model)
+    objective.prepare(training=True)
     try:
         with torch.no_grad():
-            found = Objective(model)(**collate(rows)).item()
+            found = objective(**collate(rows)).item()
     finally:
-        attention.use(model, before)
+        objective.prepare(training=False)
     assert found == pytest.approx(wanted, rel=1e-4)
 
 

@@ -18,10 +18,7 @@ from minisift.training.loss import CausalObjective
 from minisift.training.packing import collate
 from minisift.training.settings import Settings
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here"),
-]
+pytestmark = pytest.mark.gpu
 
 QUICK = Settings(learning_rate=1e-3, evaluations=0, held_out=0, checkpoint_seconds=0)
 

@@ -1,20 +1,18 @@
 """The rows of a training fit, and what does not is counted."""
 
 import pytest
+from support.byte_tokenizers import byte_tokenizer
 
 from minisift.data.examples import Example
 from minisift.prompting.renderer import Renderer
 from minisift.prompting.task import Task
 from minisift.prompting.template import plain_template
-from minisift.prompting.tokenizer import Tokenizer
 from minisift.training.rows import training_rows
 from minisift.training.settings import Settings
 
-BYTES = Tokenizer(lambda text, _: list(text.encode()), [bytes([i]) for i in range(256)], None)
-
 
 def test_rows_that_do_not_fit_are_counted():
-    renderer = Renderer(Task({"X": "x"}, {}), plain_template(), BYTES)
+    renderer = Renderer(Task({"X": "x"}, {}), plain_template(), byte_tokenizer())
     texts = ("a" * 10, "b" * 10, "c" * 300)
     examples = [renderer.rendered(Example(text)) for text in texts]
     chosen = Settings(shots=2, max_length=60, max_prompts=6)

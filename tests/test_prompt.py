@@ -1,0 +1,31 @@
+"""Labelers by in-context learning alone, and trained ones under another prompt."""
+
+import pytest
+
+import minisift
+from minisift.data.examples import Example
+
+pytest.importorskip("torch")
+
+
+def test_a_prompt_in_4_bits(train):
+    labeler = minisift.prompt("smollm2-135m", train, shots=1, quantize="nf4")
+    assert labeler.predict("Tom took 5 mg.") is not None
+    assert labeler.description.base["quantize"] == "nf4"
+
+
+def test_the_same_model_under_another_prompt(exported, train, dev):
+    labeler = exported[1]
+    shown = [e for e in train if e not in labeler.description.demonstrations][:2]
+    other = labeler.prompted(shown, instruction=True)
+    assert other.description.demonstrations == shown
+    assert other.description.task.instruction.startswith("List the spans")
+    assert labeler.description.task.instruction == ""
+    assert other.prefix != labeler.prefix
+    assert len(other.predict(dev[:2])) == 2
+    back = other.prompted(labeler.description.demonstrations, instruction=False)
+    assert back.prefix == labeler.prefix
+    assert back.predict(dev[:2]) == labeler.predict(dev[:2])
+    assert labeler.prompted([]).description.demonstrations == []
+    with pytest.raises(ValueError, match="labels X"):
+        labeler.prompted([Example.from_words(["a"], [(0, 1, "X")])])

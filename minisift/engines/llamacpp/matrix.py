@@ -10,8 +10,9 @@ from threading import Lock
 from minisift.engines.llamacpp import cache as states
 from minisift.engines.llamacpp.header import Header, read_header
 from minisift.engines.llamacpp.native import LIBRARIES
+from minisift.models.architectures import ARCHITECTURES
 
-PLAIN = ("llama", "smollm3", "qwen2", "qwen3", "gemma3", "phi3", "olmo2", "stablelm")
+PLAIN = sorted({family.gguf for family in ARCHITECTURES.values() if family.plain_head})
 """Architectures whose logits are the product of hidden states and head."""
 MORE = ("final_logit_softcapping", "logit_scale")
 """Keys of what logits may go through besides."""

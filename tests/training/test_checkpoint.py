@@ -78,6 +78,17 @@ def test_killed_at_any_moment_it_continues_to_the_same_adapter(tmp_path):
     assert result(start(script, path, 3200, 0.3, "resume")) == wanted
 
 
+def test_the_file_is_what_earlier_versions_wrote(tmp_path):
+    path = tmp_path / "run.checkpoint"
+    Training(CausalObjective(tiny()), random_rows(4), OFTEN, checkpoint=path).run()
+    state = torch.load(path, weights_only=True)
+    assert set(state) == {"digest", "weights", "optimizer", "progress", "best"}
+    assert set(state["progress"]) == {
+        "step", "loss", "seconds", "tokens", "curve", "best", "kept", "worse"
+    }  # fmt: skip
+    assert all(name.startswith("model.") for name in state["weights"])
+
+
 def test_it_continues_with_activations_kept_or_recomputed(tmp_path):
     path = tmp_path / "run.checkpoint"
     batch = random_rows(4)

@@ -59,3 +59,12 @@ def plain_loss(model, row):
     logits = model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
     counted = [at for at in range(1, len(row.ids)) if row.mask[at]]
     return -sum(logits[at - 1, row.ids[at]] for at in counted)
+
+
+def is_as_it_came(model):
+    """Whether a `tiny` model computes as a new one with its weights: in one piece, not by rows."""
+    new = tiny()
+    new.load_state_dict(model.state_dict())
+    ids = torch.tensor([[1, 2, 3, 4, 5, 6, 7]])
+    with torch.inference_mode():
+        return not model.training and torch.equal(model(ids).logits, new(ids).logits)

@@ -11,7 +11,7 @@ from minisift.training.settings import Settings
 pytest.importorskip("torch")
 
 import torch
-from support.tiny_models import plain_loss, random_rows, tiny, weights_of
+from support.tiny_models import is_as_it_came, plain_loss, random_rows, tiny, weights_of
 
 from minisift.training.loop import Training
 from minisift.training.loss import CausalObjective
@@ -118,8 +118,7 @@ def test_the_last_adapter_is_kept_unless_one_was_better(chance, given, kept):
     scores = iter(given)
 
     def evaluate():
-        assert not model.training
-        assert model.config._attn_implementation == "sdpa"
+        assert is_as_it_came(model)
         seen.append(weights_of(model))
         return next(scores)
 
@@ -128,7 +127,7 @@ def test_the_last_adapter_is_kept_unless_one_was_better(chance, given, kept):
     assert [row["f1"] for row in report["curve"] if "f1" in row] == given
     assert report["kept"] == 2 * kept + 2
     assert torch.equal(weights_of(model), seen[kept])
-    assert not model.training
+    assert is_as_it_came(model)
 
 
 def test_ctrl_c_ends_after_the_step_and_the_checkpoint_continues(tmp_path):
@@ -164,6 +163,5 @@ def test_a_second_ctrl_c_ends_at_once():
 
     with pytest.raises(KeyboardInterrupt):
         train(model, random_rows(8), Settings(quantize=None), on_step=interrupt_twice)
-    assert not model.training
-    assert model.config._attn_implementation == "sdpa"
+    assert is_as_it_came(model)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

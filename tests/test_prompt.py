@@ -8,14 +8,14 @@ from minisift.data.examples import Example
 pytest.importorskip("torch")
 
 
-def test_a_prompt_in_4_bits(train):
-    labeler = minisift.prompt("smollm2-135m", train, shots=1, quantize="nf4")
+def test_a_prompt_in_4_bits(small_base, train):
+    labeler = minisift.prompt(small_base, train, shots=1, quantize="nf4")
     assert labeler.predict("Tom took 5 mg.") is not None
     assert labeler.description.base["quantize"] == "nf4"
 
 
-def test_the_same_model_under_another_prompt(exported, train, dev):
-    labeler = exported[1]
+def test_the_same_model_under_another_prompt(loaded, train, dev):
+    labeler = loaded
     shown = [e for e in train if e not in labeler.description.demonstrations][:2]
     other = labeler.prompted(shown, instruction=True)
     assert other.description.demonstrations == shown

@@ -1,37 +1,147 @@
-"""What the README tells people to type is what there is."""
+"""What the README tells people to type is run, or said to be run elsewhere, and is there at all.
+
+Its blocks run in their order in a folder of their own, on a dozen sentences and the model of two layers.
+"""
 
 import ast
+import inspect
+import os
 import re
 import shlex
-from pathlib import Path
+import subprocess
+import sys
+from dataclasses import fields
+
+from support.places import ROOT
 
 import minisift
 from minisift.cli import parser
+from minisift.training.settings import Settings
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+INLINE = [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", README)]
+
+SMALLER = {"minisift/sample/train.jsonl": 12, "minisift/sample/dev.jsonl": 6}
+"""Files that are read, and how many of their lines the blocks get to see."""
+RUN = ("import minisift", "minisift fit")
+"""How the blocks begin that are run here."""
+NOT_RUN = {
+    "make demo": "takes minutes, and make test would run itself",
+    "pip install -c constraints.txt '.[train,smollm2]'": "installs, which make test has done",
+    "pip install -c constraints.txt '.[train,smollm2,gemma]'": "recipes run in test_recipes.py",
+    " labelled file": "a picture",
+    "minisift/\n  exceptions.py": "the tree",
+}
+"""How the others begin, and why they are not run."""
 
 
-def test_commands_parse():
-    commands = re.findall(r"^minisift .*$", README, re.MULTILINE)
-    assert len(commands) >= 4
+def test_every_block_is_run_or_is_said_not_to_be():
+    for _, code in BLOCKS:
+        assert sum(code.startswith(start) for start in (*RUN, *NOT_RUN)) == 1, code
+    for start in (*RUN, *NOT_RUN):
+        assert sum(code.startswith(start) for _, code in BLOCKS) == 1, start
+
+
+def test_the_blocks_run(small_base, tmp_path):
+    sample = tmp_path / "minisift" / "sample"
+    sample.mkdir(parents=True)
+    for name, count in SMALLER.items():
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        (tmp_path / name).write_text("".join(lines[:count]), encoding="utf-8")
+    ran = []
+    for language, code in BLOCKS:
+        if not code.startswith(RUN):
+            continue
+        assert "smollm2-135m" in code
+        code = code.replace("smollm2-135m", str(small_base))
+        if language == "python":
+            command = [sys.executable, "-c", code]
+        else:
+            called = f'minisift() {{ {shlex.quote(sys.executable)} -m minisift.cli "$@"; }}\n'
+            command = ["bash", "-ec", called + code]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"^micro +\d", done.stdout, re.MULTILINE)
+        ran.append(language)
+    assert ran == ["python", ""]
+    assert {path.name for path in tmp_path.iterdir()} == {"minisift", "notes", "notes.gguf"}
+
+
+def test_what_make_runs_is_there():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"\bmake (\w[\w-]*)", README):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_what_pip_installs_is_there():
+    project = (ROOT / "pyproject.toml").read_text().split("[project.optional-dependencies]")[1]
+    for extras in re.findall(r"pip install .*'\.\[(.*?)\]'", README):
+        for extra in extras.split(","):
+            assert re.search(rf"^{extra} = \[", project, re.MULTILINE), extra
+    for path in re.findall(r"-[cr] ([\w/.]+\.txt)", README):
+        assert (ROOT / path).is_file()
+
+
+def test_scripts_are_there():
+    scripts = set(re.findall(r"python ((?:recipes|benchmarks)/\w+\.py)", README))
+    assert len(scripts) > 8
+    for script in scripts:
+        assert (ROOT / script).is_file(), script
+
+
+def test_commands_in_the_text_are_understood():
+    commands = [code for code in INLINE if code.startswith("minisift ") and "..." not in code]
+    commands = [code for code in commands if len(code.split()) > 2]
+    assert len(commands) >= 3
     for command in commands:
         parser().parse_args(shlex.split(command)[1:])
 
 
-def test_python_uses_public_names():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    names = {
-        node.attr
-        for node in ast.walk(ast.parse(code))
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "minisift"
-    }
-    assert names == {"read", "fit", "load"}
-    assert names <= set(minisift.__all__)
-    methods = set(re.findall(r"labeler\.(\w+)\(", code))
-    assert all(callable(getattr(minisift.Labeler, name)) for name in methods)
+def calls(code):
+    """The calls of a line of Python as (what is called, keywords)."""
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), [keyword.arg for keyword in node.keywords]
+
+
+def test_calls_in_the_text_have_the_arguments_that_they_name():
+    settings = {field.name for field in fields(Settings)}
+    checked = 0
+    for code in [*INLINE, *(code for language, code in BLOCKS if language == "python")]:
+        for called, keywords in calls(code):
+            owner, _, name = called.rpartition(".")
+            if owner in ("", "minisift") and name in minisift.__all__:
+                function = getattr(minisift, name)
+            elif owner in ("", "labeler") and hasattr(minisift.Labeler, name):
+                function = getattr(minisift.Labeler, name)
+            else:
+                assert owner != "minisift", called
+                continue
+            known = inspect.signature(function).parameters
+            options = settings if name in ("fit", "plan") else set()
+            if name == "load":
+                options = {"threads", "context", "sequences", "n_gpu_layers", "adapter"}
+            assert set(keywords) <= set(known) | options, code
+            checked += bool(keywords)
+    assert checked > 8
+
+
+def test_links_lead_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
 
 
 def test_the_tree_names_every_file():
@@ -39,6 +149,9 @@ def test_the_tree_names_every_file():
     for path in (ROOT / "minisift").iterdir():
         if path.name not in ("__init__.py", "__pycache__", "py.typed"):
             assert path.name in tree, f"{path.name} is missing in the README's tree"
+    package = tree.split("minisift/\n")[1].split("\n```")[0]
+    for name in re.findall(r"^  (\w\S*)  ", package, re.MULTILINE):
+        assert (ROOT / "minisift" / name).exists(), f"the README's tree has {name}"
 
 
 def test_nothing_is_left_to_fill_in():

@@ -60,10 +60,10 @@ def test_the_card_of_a_folder_names_no_place(fitted, folder):
         assert place not in text + config
 
 
-def test_tampered_weights_are_caught(small_file, small, dev, tmp_path):
+def test_tampered_weights_are_caught(small_file, small, small_loaded, dev, tmp_path):
     path = tmp_path / "notes.gguf"
     path.write_bytes(small_file.read_bytes())
-    check = checking(small, settled(small, dev)[:12])
+    check = checking(small, settled(small_loaded, dev)[:12])
     assert check.answers(path, "f16").lost <= 0.5
     check.refuse(check.answers(path, "f16"))
     tamper(path, lambda data: data.__setitem__(slice(None), -data))

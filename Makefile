@@ -1,21 +1,30 @@
-# make demo: the whole cycle on the shipped sample.  make test: all checks.
+# make demo: the whole cycle on the shipped sample.  make test: all checks but the slow ones.
+# make test-slow: those.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NODE_LLAMA = $(shell node -p "require('./export/package.json').dependencies['node-llama-cpp']")
 NODE_PLATFORM = $(shell node -p "process.platform.replace('darwin', 'mac') + '-' + process.arch")
 
-.PHONY: demo test programs lint format package clean
+least-covered = $(BIN)/python -m coverage report --sort=cover | sed -n '1,12p;$$p'
+
+.PHONY: demo test test-slow programs lint format package clean
 
 demo: $(VENV)/installed
 	@echo "The whole cycle on sample data: about 4 minutes on two cores, less the second time."
 	@$(BIN)/python recipes/demo.py demo
 
 test: $(VENV)/installed lint
-	@if command -v cmake >/dev/null && command -v npm >/dev/null; then $(MAKE) programs; \
-	else echo "Without cmake and npm the kit's programs are not tested."; fi
-	@echo "Running the tests: about 15 minutes on two cores."
-	@$(BIN)/python -m pytest
+	@test -e $(VENV)/programs/built || \
+	    echo "Without make programs, which needs cmake and npm, the kit's programs are not tested."
+	@echo "Running the tests but the slow ones: about 9 minutes on two cores."
+	@$(BIN)/python -m pytest -m "not slow" --durations=10 --cov --cov-report=
+	@$(least-covered)
+
+# The slow ones, and those that hypothesis draws for, with thirty times as many draws.
+test-slow: $(VENV)/installed
+	@echo "Running the slow tests: about 15 minutes on two cores."
+	@$(BIN)/python -m pytest -m "slow or property" --hypothesis-profile=slow --durations=10
 
 programs: $(VENV)/programs/built
 

@@ -39,21 +39,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; what it returns for a line has the command's function as `run`."""
-    whole = _Parser(prog="minisift", description="Label spans in text with a small language model.")
-    whole.add_argument("--version", action="version", version=minisift.__version__)
-    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+    """The parser of the whole command line; the namespace it gives has the command to run as `run`."""
+    parser = _Parser(
+        prog="minisift", description="Label spans in text with a small language model."
+    )
+    parser.add_argument("--version", action="version", version=minisift.__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (fit, plan, predict, evaluate, export):
         command.add(commands)
     for each in commands.choices.values():
         each.add_argument(
             "--json", action="store_true", default=False, help="print JSON for machines"
         )
-    return whole
+    return parser
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports a wrong line as all other errors are reported, without the usage."""
+    """Raises ValueError for a wrong line, which `main` reports as it does any other error."""
 
     def error(self, message: str) -> NoReturn:
         fix = "" if "; fix: " in message else f"; fix: see {self.prog} --help"

@@ -12,7 +12,7 @@ from minisift.labeler import FORMATS
 
 
 def add(commands: Any) -> None:
-    """Flags as the arguments of `Labeler.export`, which has their defaults."""
+    """Adds the arguments of `Labeler.export` as flags; their defaults are its own."""
     parser = commands.add_parser(
         "export", help="write a labeler as one GGUF file", argument_default=argparse.SUPPRESS
     )
@@ -52,7 +52,7 @@ def run(given: argparse.Namespace) -> None:
 
 
 def _summary(report: Mapping[str, Any]) -> str:
-    """The file's size and, where it was compared with the adapter, a row for each quantization."""
+    """The file's size and, if it was compared with the adapter, a row for each quantization."""
     size = f"{report['path']}: {report['bytes'] / 1e6:.0f} MB"
     if "tried" not in report:
         return size

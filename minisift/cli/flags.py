@@ -20,14 +20,15 @@ def flag(name: str) -> str:
 
 
 def options(given: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
-    """Those of these arguments that were given, by name; flags without a default are absent if not."""
+    """The arguments of these names that were given; a flag that was not is left out if it has no default."""
     return {name: getattr(given, name) for name in names if hasattr(given, name)}
 
 
 def converter(hint: Any) -> Any:
-    """What turns a flag's word into a value of this type; "none" gives None where the type has it.
+    """The function that turns a flag's word into a value of this type.
 
-    A word for a Literal is handed on as it is: whoever takes the value refuses what is wrong.
+    "none" gives None if the type includes it. A word for a Literal stays as it is, right or wrong: the
+    function that takes the value refuses wrong ones, and says what is right.
     """
     if typing.get_origin(hint) is typing.Literal:
         return str

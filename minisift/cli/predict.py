@@ -1,4 +1,4 @@
-"""`minisift predict`: label texts that are given, or those of a file or a pipe."""
+"""`minisift predict`: label the texts of the command line, of a file or of a pipe."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
 
 
 def _add_input(parser: argparse.ArgumentParser) -> None:
-    """How texts to label are read: the arguments of `read_inputs`, which has their defaults."""
+    """Adds the arguments of `read_inputs` as flags; their defaults are its own."""
     absent: Any = argparse.SUPPRESS
     group = parser.add_argument_group("input")
     group.add_argument("--input", default=absent, help="file to label; - is stdin, the default")
@@ -88,7 +88,7 @@ def run(given: argparse.Namespace) -> None:
 
 
 def _inputs(given: argparse.Namespace) -> Iterator[Input]:
-    """The texts to label. An error in a file's name, format or first record is raised at once."""
+    """The texts to label. A file with a wrong name, format or first record raises an error at once."""
     options = flags.options(given, ("input", "input_format", "text_field", "encoding"))
     if given.text:
         if options:
@@ -102,7 +102,10 @@ def _inputs(given: argparse.Namespace) -> Iterator[Input]:
 
 @contextlib.contextmanager
 def _output(path: str) -> Iterator[TextIO]:
-    """A file that appears whole, or a pipe or device. Raises OSError at once if it cannot be written."""
+    """A file to write, which appears whole at the end, or a pipe or device.
+
+    Raises OSError at once if it cannot be written.
+    """
     if Path(path).is_dir():
         raise IsADirectoryError(f"{path}: a folder; fix: give a file as --output")
     is_special = Path(path).exists() and not Path(path).is_file()
@@ -127,4 +130,4 @@ def _readable(item: Input, spans: Sequence[Span]) -> str:
 
 def _record(item: Input, spans: Sequence[Span]) -> str:
     # a Parquet file may hold dates and the like, which become strings
-    return json.dumps(item.labelled(spans), ensure_ascii=False, default=str)
+    return json.dumps(item.with_spans(spans), ensure_ascii=False, default=str)

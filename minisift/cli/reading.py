@@ -1,4 +1,4 @@
-"""What commands read: labelled files, by flags for the arguments of `minisift.read`, and labelers."""
+"""Reading labelled files, with the arguments of `minisift.read` as flags, and loading labelers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _READING: dict[str, dict[str, Any]] = {
         "default), grow it to whole words, or leave it out and count it",
     },
 }
-"""The arguments of `minisift.read`, which has their defaults, as flags."""
+"""The arguments of `minisift.read` as flags; their defaults are its own."""
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
@@ -70,9 +70,10 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
 
 
 def read(given: argparse.Namespace, path: str, others: Sequence[str] = ()) -> Any:
-    """Examples by the reading flags; tells on stderr what was left out.
+    """The examples of a file, read as the flags say; what was left out is told on stderr.
 
-    others: files that the same flags are for: what one of them takes, this one need not know.
+    others: the other files of the command. A flag that the format of one of them takes is left out for
+    this file if its own format does not.
     """
     options = flags.options(given, _READING)
     if "tag_names" in options:
@@ -88,7 +89,11 @@ def read(given: argparse.Namespace, path: str, others: Sequence[str] = ()) -> An
 
 
 def load(path: str, **options: Any) -> Any:
-    """A labeler. options: of GGUF files only; None is not given. Raises ValueError for a folder's."""
+    """A labeler from a file or folder.
+
+    options: of `minisift.load`, those that are None left out. Raises ValueError if any is left and
+    `path` is a folder, since they are for GGUF files.
+    """
     options = {name: value for name, value in options.items() if value is not None}
     if Path(path).is_dir():
         if options:

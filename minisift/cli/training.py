@@ -1,4 +1,4 @@
-"""What `fit` and `plan` take alike, so that a line for the one is a line for the other."""
+"""The flags that `fit` and `plan` share, so that a line for the one works for the other."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from minisift.training.settings import Settings
 
 
 def add_training(parser: argparse.ArgumentParser, output_dir: str | None) -> None:
-    """The arguments of `fit`.
+    """Adds a flag for each argument of `minisift.fit`.
 
-    output_dir: what that flag does, if the command needs it.
+    output_dir: the help of that flag; None if the command can do without it.
     """
     parser.add_argument("model", help="bundled name, hub id, folder or .gguf file")
     parser.add_argument("train", help="labelled file, see --format")
@@ -47,7 +47,7 @@ def add_training(parser: argparse.ArgumentParser, output_dir: str | None) -> Non
 
 
 def training(given: argparse.Namespace) -> dict[str, Any]:
-    """The keywords of `minisift.fit`, with the files read."""
+    """The arguments of `minisift.fit`; this reads the files."""
     return {
         "model": given.model,
         "train_set": read(given, given.train, [given.dev] if given.dev else ()),
@@ -62,7 +62,7 @@ def training(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """A flag for each field of Settings, with what stands under it there."""
+    """Adds a flag for each field of Settings, with the field's docstring as help."""
     hints = typing.get_type_hints(Settings)
     docs = _docs()
     group = parser.add_argument_group("settings")
@@ -78,7 +78,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 @functools.cache
 def _docs() -> dict[str, str]:
-    """The docstring under each field of Settings; none where its source is not at hand."""
+    """The docstring under each field of Settings; none at all if the source is not at hand."""
     try:
         (settings,) = ast.parse(inspect.getsource(Settings)).body
     except OSError:

@@ -1,4 +1,4 @@
-"""Labelled text: `Example`, `Span`, and reading and writing them in the field's formats."""
+"""Labelled text: `Span`, `Example`, and lists of them with what reading had to change."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Span:
 class Example:
     """A text, its gold spans in text order, and the words that spans begin and end at.
 
-    `words` defaults to `split_words(text)`. Spans must be flat (no overlap) and aligned with
-    the words; `align` makes them so. Raises DataError otherwise.
+    `words` defaults to `split_words(text)`. Raises DataError for spans that overlap or do not begin
+    and end at words; `align` mends such spans.
     """
 
     text: str
@@ -64,7 +64,10 @@ class Example:
 
     @classmethod
     def from_words(cls, words: Sequence[str], spans: Iterable[tuple[int, int, str]]) -> Example:
-        """From a tokenized sentence: words joined by spaces, spans as (first word, end word, label)."""
+        """From a tokenized sentence: the text is the words with a space between them.
+
+        spans: (first word, word after the last, label).
+        """
         ranges, at = [], 0
         for word in words:
             ranges.append((at, at + len(word)))
@@ -76,13 +79,13 @@ class Example:
         )
 
     def word_spans(self) -> list[tuple[int, int, str]]:
-        """The spans as (first word, end word, label)."""
+        """The spans as (first word, word after the last, label)."""
         first = {start: index for index, (start, _) in enumerate(self.words)}
         end = {end: index + 1 for index, (_, end) in enumerate(self.words)}
         return [(first[span.start], end[span.end], span.label) for span in self.spans]
 
     def span_of(self, first: int, end: int, label: str, score: float = 1.0) -> Span:
-        """The span from one word to before another."""
+        """The span of the words from `first` to before `end`."""
         start, stop = self.words[first][0], self.words[end - 1][1]
         return Span(start, stop, label, self.text[start:stop], score)
 
@@ -95,6 +98,7 @@ def shorten(text: str, limit: int = 60) -> str:
 def _problems(
     spans: Sequence[Span], words: Sequence[tuple[int, int]]
 ) -> Iterator[tuple[Span, str]]:
+    """The spans that cannot stay as they are, each with what is wrong with it."""
     starts, ends = {a for a, _ in words}, {b for _, b in words}
     last: Span | None = None
     for span in spans:
@@ -159,7 +163,7 @@ class Examples(list[Example]):
         self.notes = list(notes)
 
     def summary(self) -> str:
-        """The counts and the first of the notes in a line; empty if there is nothing to tell."""
+        """The counts and the first note on one line; empty if there are none."""
         counted = ", ".join(f"{count} {what}" for what, count in self.counts.items())
         first = self.notes[0] if self.notes else ""
         return f"{counted} (first: {first})" if counted else first

@@ -1,4 +1,4 @@
-"""Texts to label, as people keep them: lines, JSON, tables. What comes with a text stays with it."""
+"""Texts to label from files of lines, JSON, CSV or Parquet, each with the record it came in."""
 
 from __future__ import annotations
 
@@ -26,24 +26,34 @@ _BY_ENDING = {
     ".tsv": "csv",
     ".parquet": "parquet",
 }
-_LABELLED = (".spacy", ".conll", ".conllu", ".conllup", ".iob", ".iob2", ".bio", ".bioes", ".ann")
-_MODELS = (".gguf", ".safetensors")
+_DATA_ENDINGS = (
+    ".spacy",
+    ".conll",
+    ".conllu",
+    ".conllup",
+    ".iob",
+    ".iob2",
+    ".bio",
+    ".bioes",
+    ".ann",
+)
+_MODEL_ENDINGS = (".gguf", ".safetensors")
 _LONGEST_CELL = 2**31 - 1
-"""Characters of a CSV file's cell, at most: the csv module's own limit is 131,072."""
+"""Characters that a CSV file's cell may have: the csv module allows 131,072 unless told otherwise."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """A text to label, and the record that it stands in.
+    """A text to label, and the record it came in.
 
-    text: an Example where the record has words of its own.
+    text: an Example if the record says what its words are.
     """
 
     text: str | Example
     record: Mapping[str, Any]
 
-    def labelled(self, spans: Sequence[Span]) -> dict[str, Any]:
-        """The record with these spans at its end, in place of any that it had."""
+    def with_spans(self, spans: Sequence[Span]) -> dict[str, Any]:
+        """The record with these spans as its last field, in place of any that it had."""
         kept = {name: value for name, value in self.record.items() if name != "spans"}
         return {**kept, "spans": [asdict(span) for span in spans]}
 
@@ -55,22 +65,22 @@ def read_inputs(
     text_field: str | None = None,
     encoding: str = "utf-8",
 ) -> Iterator[Input]:
-    """The texts of a file, or of stdin for "-", one after the other as they are wanted.
+    """The texts of a file, or of stdin for "-", read one by one as they are asked for.
 
     format: "lines" (a text a line), "jsonl", "json" (an array of objects or of strings, one object, or
-    JSON Lines), "csv" (with a header; of a .tsv file, by tabs) or "parquet"; None goes by the file's
-    ending, in any case: what has none of these is lines. text_field: which field of a record is the
-    text, "text" by default; "data.text" goes into an object. A record's "words", as
-    `minisift.write` writes them, are the words of its text.
+    JSON Lines), "csv" (with a header; a .tsv file is split at tabs) or "parquet"; None goes by the
+    file's ending, upper or lower case, and takes a file with any other ending for lines. text_field:
+    which field of a record is the text, "text" by default; "data.text" is a field inside an object. If a
+    record has "words", as `minisift.write` writes them, they are the words of its text.
 
-    Raises ValueError for options, OSError for a file that cannot be opened, at once; and, on the way,
-    DataError with file, line and fix for what is no text.
+    Raises ValueError for a bad option and OSError for a file that cannot be opened, both at once;
+    DataError with file, line and fix for a bad record, when its turn comes.
 
     >>> [item.text for item in read_inputs("letters.csv", text_field="body")]  # doctest: +SKIP
     """
     ending = "" if path == "-" else Path(path).suffix.lower()
     if format is None:
-        _refuse(path, ending)
+        _check_ending(path, ending)
         format = _BY_ENDING.get(ending, "lines")
     if format not in FORMATS:
         raise ValueError(f"input format {format!r}; fix: one of {', '.join(FORMATS)}")
@@ -79,21 +89,23 @@ def read_inputs(
             f"text_field={text_field!r}, but {path} has a text a line, no fields; fix: leave it out, "
             f"or say --input-format {', '.join(FORMATS[1:])}"
         )
-    decode(bytes(4), path, encoding)  # zeros are text in all encodings; an unknown one is an error
+    decode(
+        bytes(4), path, encoding
+    )  # raises for an unknown encoding: zero bytes are valid in all others
     file = _open(path)
     name = "stdin" if path == "-" else path
     records = _records(file, name, format, "\t" if ending == ".tsv" else ",", encoding)
     return _inputs(file, records, text_field or "text")
 
 
-def _refuse(path: str, ending: str) -> None:
-    """Raises ValueError for a file that its ending tells to hold no texts."""
-    if ending in _LABELLED:
+def _check_ending(path: str, ending: str) -> None:
+    """Raises ValueError for a file whose ending says that it holds no texts."""
+    if ending in _DATA_ENDINGS:
         raise ValueError(
             f"{path}: labelled data, no texts; fix: score it by minisift evaluate, or write its texts by "
             f"minisift.write(minisift.read({path!r}), 'texts.jsonl') and label these"
         )
-    if ending in _MODELS:
+    if ending in _MODEL_ENDINGS:
         raise ValueError(f"{path}: a model, no texts; fix: give a file to label")
 
 
@@ -126,7 +138,7 @@ def _inputs(file: BinaryIO, records: Iterator[tuple[str, Any]], text_field: str)
 def _records(
     file: BinaryIO, name: str, format: str, delimiter: str, encoding: str
 ) -> Iterator[tuple[str, Any]]:
-    """Places and what stands there: texts, or records that hold one."""
+    """Texts, or records that hold one, each with its place in the file."""
     if format == "parquet":
         return _parquet(file, name)
     lines = _lines(file, name, encoding)
@@ -138,8 +150,8 @@ def _records(
 
 
 def _lines(file: BinaryIO, name: str, encoding: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines with their ends, decoded, without byte order marks."""
-    if "\n".encode(encoding) != b"\n":  # UTF-16 and its like: bytes tell no lines
+    """Numbered lines, decoded, each with its line end and without a byte order mark."""
+    if "\n".encode(encoding) != b"\n":  # UTF-16 and UTF-32: a line end is no single byte
         yield from enumerate(io.StringIO(decode(file.read(), name, encoding), newline="\n"), 1)
         return
     for number, raw in enumerate(file, 1):
@@ -148,14 +160,16 @@ def _lines(file: BinaryIO, name: str, encoding: str) -> Iterator[tuple[int, str]
                 f"{name}:{number}: holds NUL bytes, so it is no text in {encoding}; fix: give a file of "
                 "text, and its encoding if that is another (such as --encoding utf-16-le)"
             )
-        if line := decode(raw, name, encoding, number):  # a lone mark is no line
+        if line := decode(
+            raw, name, encoding, number
+        ):  # empty if there was a byte order mark and nothing else
             yield number, line
 
 
 def _json(lines: Iterator[tuple[int, str]], name: str, by_line: bool) -> Iterator[tuple[str, Any]]:
-    """What JSON Lines hold, line by line; or one array, or one value over several lines.
+    """Records of JSON Lines, of one array, or of one value that goes over several lines.
 
-    by_line: whether a line that is not JSON is an error, rather than a part of a larger value.
+    by_line: whether a line that is not JSON is an error, rather than part of a longer value.
     """
     first = next(((number, line) for number, line in lines if line.strip()), None)
     if first is None:
@@ -195,7 +209,7 @@ def _load(text: str, name: str, first_line: int) -> Any:
 def _table(
     lines: Iterator[tuple[int, str]], name: str, delimiter: str
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Rows of a CSV file by the names of its header; the place is a row's first line."""
+    """Rows of a CSV file as objects, keyed by the header; a row's place is its first line."""
     csv.field_size_limit(_LONGEST_CELL)
     rows = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
     header: list[str] = []
@@ -239,8 +253,8 @@ def _parquet(file: BinaryIO, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _text(record: Mapping[str, Any], field: str, place: str) -> str | Example:
-    """What stands under a field's name, or path, with the record's own words."""
-    text = _found(record, field, place)
+    """A record's text, as an Example if the record says what its words are."""
+    text = _value(record, field, place)
     if not isinstance(text, str):
         raise DataError(f"{place}: {field!r} is {text!r:.60}; fix: make it a string")
     words = record.get("words")
@@ -252,7 +266,8 @@ def _text(record: Mapping[str, Any], field: str, place: str) -> str | Example:
         raise DataError(f"{place}: {error}") from None
 
 
-def _found(record: Mapping[str, Any], field: str, place: str) -> Any:
+def _value(record: Mapping[str, Any], field: str, place: str) -> Any:
+    """What a record holds under a field's name, or under a path such as "data.text"."""
     if field in record:
         return record[field]
     within: Any = record

@@ -35,29 +35,28 @@ def read(
     format: "conll" (columns, a word a line; CoNLL-U too), "csv" (tables with a header row: words
     and tags, or texts and their spans as JSON), "jsonl" (JSON and JSON Lines: character spans, words
     with tags; what doccano, Prodigy, Label Studio, NER Annotator, GLiNER and spaCy's training data
-    look like), "brat" (a .txt with its .ann, or a folder of such pairs), "webanno" (WebAnno TSV 3,
-    INCEpTION), "docbin" (spaCy) or "huggingface" (a `Dataset`, a folder of `save_to_disk`, a Parquet
-    file; a data set's name on a hub, which nothing else sends there). None goes by the file's ending
-    and first line.
-    word_column, tag_column: of columns and tables, by number from 0 (from the end if negative) or by
-    name where they have names; tag_column also of words with tags in JSON and data sets. By default
-    the words' column is the first that holds no counts, offsets or ids, and the tags' the last one if it
-    holds tags, else the only one that does; of several with the same labels the first.
+    export), "brat" (a .txt with its .ann, or a folder of such pairs), "webanno" (WebAnno TSV 3, as
+    INCEpTION exports it), "docbin" (spaCy) or "huggingface" (a `Dataset`, a folder of `save_to_disk`,
+    a Parquet file, or the name of a data set on a hub; only this format ever asks a hub). None goes by
+    the file's ending and first line.
+    word_column, tag_column: a column of the file by its number, from 0 (negative: from the end), or by
+    its name; tag_column is also the key of the tags in JSON and data sets. By default the words are in
+    the first column that holds no counts, offsets or ids. The tags are in the last column if that one
+    holds tags, else in the only one that does; of several with the same labels, in the first.
     scheme: "iob1", "iob2", "iobes", "bilou", "bmes", "bmewo", "io", or None to recognise it from the
     whole file.
-    names: of tags that are numbers, in their order: a list, a `ClassLabel`, a mapping, or the path of
-    a JSON file that holds one.
-    text_field: where a record's text lies, if not under "text"; with dots into objects ("data.body").
-    spans_key: the group of `doc.spans` to read in DocBin files; by default `doc.ents`.
-    split: of a data set that has several.
+    names: what tags that are numbers stand for: a list in the order of the numbers, a `ClassLabel`, a
+    mapping, or the path of a JSON file that holds one.
+    text_field: the key of a record's text, if it is not "text"; "data.body" is a key inside an object.
+    spans_key: the group of `doc.spans` to read in DocBin files; by default `doc.ents` is read.
+    split: which split to read of a data set that has several.
     encoding: of text files.
-    on_error: "skip" leaves bad records out and counts them in the result's `counts`.
-    on_misaligned: what becomes of spans that overlap, cut a word, have a gap or are not what the file
-    says their words are, see `align`.
+    on_error: "error" ends at the first bad record; "skip" leaves bad records out and counts them.
+    on_misaligned: what becomes of spans that overlap, cut a word, have a gap, or whose words differ from
+    the file's own copy of them; see `align`.
 
-    What is left out or was read otherwise than it is written is in the result's `counts`, and where
-    in its `notes`. Raises DataError with file, line or record, what is wrong and the fix; ValueError
-    for an option that the format does not have.
+    The result's `counts` say what was left out or changed, its `notes` where. Raises DataError with file,
+    line or record, what is wrong and the fix; ValueError for an option that the format does not have.
 
     >>> read("train.conll", tag_column="ner", on_error="skip")  # doctest: +SKIP
     """
@@ -77,10 +76,12 @@ def write(
     format: str | None = None,
     scheme: str = "iob2",
 ) -> None:
-    """Write examples so that `read` gives them back: "conll", "jsonl" or "docbin"; None by ending.
+    """Write examples so that `read` gives them back.
 
-    The file appears whole or not at all. `scheme` is for columns. Raises DataError for what
-    the format cannot hold.
+    format: "conll", "jsonl" or "docbin"; None goes by the path's ending. scheme: of "conll".
+
+
+    The file appears whole or not at all. Raises DataError for what the format cannot hold.
     """
     from minisift.data.formats import writer
 
@@ -95,7 +96,10 @@ def write(
 
 
 def as_examples(source: Any) -> Sequence[Example]:
-    """Examples as they are, or read from a path or a Hugging Face `Dataset`, what is lost told."""
+    """Examples as they are, or read from a path or a Hugging Face `Dataset`.
+
+    What reading left out is logged.
+    """
     if isinstance(source, Sequence) and not isinstance(source, str):
         if wrong := next((e for e in source if not isinstance(e, Example)), None):
             raise TypeError(
@@ -111,7 +115,7 @@ def as_examples(source: Any) -> Sequence[Example]:
 
 
 def some_examples(source: Any) -> Sequence[Example]:
-    """`as_examples`, to score predictions on: raises ValueError where there are none."""
+    """As `as_examples`, for scoring: raises ValueError where there are none."""
     examples = as_examples(source)
     if not examples:
         raise ValueError(

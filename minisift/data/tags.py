@@ -1,11 +1,11 @@
-"""Tag schemes and spans: each scheme to and from (first word, end word, label) ranges.
+"""Tags to spans and back: each scheme to and from (first word, word after the last, label).
 
-IOB1: B- needed only where a span follows another of its label, and, as in conlleval, allowed
-at the begin of any span (eng.train has one such); IOB2: every span begins with B-;
-IOBES (BIOES), BILOU, BMES and BMEWO also mark last words and spans of one word. IO has no B-: words
-side by side with one label are one span.
+IOB1: a span begins with B- only where it follows another of its label; as in conlleval, other spans may
+begin with B- too (one of CoNLL-2003's eng.train does). IOB2: every span begins with B-. IOBES (BIOES),
+BILOU, BMES and BMEWO also mark the last word of a span, and spans of one word. IO has no B-: words side
+by side with one label are one span.
 
-Files write the same schemes in many ways, "b-per" or "PER-B": `notation` finds out how.
+Files spell the same schemes in many ways, such as "b-per" or "PER-B": `notation` finds out how.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from minisift.exceptions import TagError
 
 WordSpan = tuple[int, int, str]
 
-# Letters for the first, a further, the last and the only word of a span.
+# The letters for a span's first word, its further ones, its last one, and the only one.
 _LETTERS = {
     "iob2": "BI",
     "iob1": "BI",
@@ -31,9 +31,9 @@ _LETTERS = {
 }
 SCHEMES = tuple(_LETTERS)
 READ = (*SCHEMES, "io")
-"""Schemes that can be read; IO cannot keep spans side by side apart, so it is not written."""
+"""Schemes that can be read; IO is not written, since it joins spans that stand side by side."""
 
-# How a tag is written, the first that fits most of a file's.
+# Patterns of tags, named by how they spell B-PER; of several that fit equally well, the first counts.
 _SPELLINGS = {
     spelled: re.compile(pattern, re.DOTALL)
     for spelled, pattern in {
@@ -53,18 +53,18 @@ CHUNKS = frozenset(
     "NP VP PP ADVP ADJP SBAR PRT CONJP INTJ LST UCP NC VC PC CLS ADVC ADJC CONJC AP QP AdP VN VGF VGNF "
     "VGNN CCP BLK JJP RBP NEGP FRAGP".split()
 )
-"""Labels of chunks, which stand beside names but are no part of them."""
+"""Labels of syntactic chunks, which files of names often have in a column of their own."""
 UNNAMED = "entity"
-"""The label of spans whose tags are letters alone."""
+"""The label given to spans whose tags are single letters, without a label."""
 _BARE = "PER"
 _OUTSIDE = ("O", "o")
 _NOTHING = ("_", "-", "*")
-"""What stands outside of spans where no word is "O"."""
+"""Tags of words outside of spans in files that have no "O"."""
 _SEVERAL = re.compile(r"[|,; ]")
 _SIGNS = re.compile(r"[/+&#]")
-"""What parts several tags in one; signs may as well stand in a label."""
+"""Like `_SEVERAL`, these separate several tags in one cell, but they may also be part of a label."""
 _PAIRED = re.compile(r"(?P<first>[BIbi])(?P<rest>\W?.{2,})|(?P<before>.{2,}\W?)(?P<last>[BIbi])")
-"""A label that may be a tag in a spelling that is not known: "B:PER", "BPER"."""
+"""A label that may be a tag in some other spelling: "B:PER", "BPER"."""
 
 
 def split_tag(tag: str, index: int = 0) -> tuple[str, str]:
@@ -90,19 +90,22 @@ def _parts(tag: str) -> tuple[str, str] | None:
 
 @dataclass(frozen=True)
 class Notation:
-    """How a file writes its tags: their scheme, their spelling, and what stands outside of spans."""
+    """How a file writes its tags: their scheme, their spelling, and the tags of words outside of spans."""
 
     scheme: str
     spelled: str = "B-PER"
-    """How it would write "B-PER"; a bare "PER" where tags have no letter."""
+    """How it spells "B-PER"; "PER" if tags are labels without a letter."""
     outside: tuple[str, ...] = ("O",)
-    refused: frozenset[str] = frozenset()
-    """What stands among bare labels but is none."""
-    seen: frozenset[str] = frozenset()
-    """The file's tags."""
+    not_labels: frozenset[str] = frozenset()
+    """Where tags are labels without a letter: those of the file's tags that are not."""
+    tags: frozenset[str] = frozenset()
+    """All tags of the file."""
 
     def decode(self, tags: Sequence[str]) -> list[WordSpan]:
-        """Spans of a sentence's tags as the file has them. Raises TagError with the word's index."""
+        """The spans of a sentence, from its tags as the file writes them.
+
+        Raises TagError with the word's index.
+        """
         plain = self.plain(tags)
         try:
             return decode(plain, "iob1" if self.scheme == "io" else self.scheme)
@@ -112,33 +115,36 @@ class Notation:
             raise TagError(error.index, f"{written}{error}") from None
 
     def plain(self, tags: Sequence[str]) -> list[str]:
-        """Tags of the file as "B-PER" or "O". Raises TagError with the word's index."""
+        """A sentence's tags in the usual spelling, "B-PER" or "O".
+
+        Raises TagError with the word's index.
+        """
         found = []
         for index, tag in enumerate(tags):
-            if tag not in self._known:
-                self._known[tag] = self._plain(tag, index)
-            found.append(self._known[tag])
+            if tag not in self._cache:
+                self._cache[tag] = self._plain(tag, index)
+            found.append(self._cache[tag])
         return found
 
     @cached_property
-    def _known(self) -> dict[str, str]:
-        """Tags that were met before, and what they are."""
+    def _cache(self) -> dict[str, str]:
+        """Tags that were spelled in the usual way before."""
         return {}
 
     @property
     def has_labels(self) -> bool:
-        """Whether tags say more than where spans begin and end."""
+        """Whether tags have labels, rather than a letter alone."""
         return self.spelled not in ("B", "b")
 
     def odd(self, tags: Iterable[str]) -> int:
-        """How many tags are spelled as of a label, but of the label "O": "I-O", "B-O"."""
+        """How many tags, such as "I-O", have the label "O" without there being such a label."""
         matches = (self._match(tag) for tag in tags if tag not in self.outside)
         if self._has_label_o:
             return 0
         return sum(match["label"] in self.outside for match in matches if match)
 
     def _plain(self, tag: str, index: int) -> str:
-        """The tag as "B-PER" or "O". Raises TagError."""
+        """One tag in the usual spelling, "B-PER" or "O". Raises TagError."""
         if tag in self.outside:
             return "O"
         labels = self._labels(tag)
@@ -148,7 +154,7 @@ class Notation:
                 f"{tag!r} holds {len(labels)} labels, {' and '.join(labels)}, but spans are flat, a "
                 "word has one label; fix: keep one of them",
             )
-        if self.spelled == _BARE and tag not in self.refused:
+        if self.spelled == _BARE and tag not in self.not_labels:
             return f"I-{tag}"
         match = self._match(tag)
         if not match:
@@ -163,19 +169,19 @@ class Notation:
         return f"{match['letter'].upper()}-{match['label'] or UNNAMED}"
 
     def _labels(self, tag: str) -> list[str]:
-        """The labels of a tag; more than one if it is several tags in one."""
+        """The label of a tag; several if the cell holds several tags."""
         if self.spelled == _BARE:
             return tag.split("|")
         parts = _SEVERAL.split(tag)
-        if len(signed := _SIGNS.split(tag)) > 1 and self.seen.issuperset(signed):
+        if len(signed := _SIGNS.split(tag)) > 1 and self.tags.issuperset(signed):
             parts = signed
         matches = [self._match(part) for part in parts if part not in self.outside]
         return [match["label"] for match in matches if match] if all(matches) else [tag]
 
     @cached_property
     def _has_label_o(self) -> bool:
-        """Whether spans of a label "O" begin somewhere: then it is a label (opinions, say)."""
-        matches = (self._match(tag) for tag in self.seen)
+        """Whether "O" is a label too (of opinions, say): then some span of it begins with a letter."""
+        matches = (self._match(tag) for tag in self.tags)
         return any(m["label"] in self.outside and m["letter"] in "BbSsUuWw" for m in matches if m)
 
     def _match(self, tag: str) -> re.Match[str] | None:
@@ -183,9 +189,9 @@ class Notation:
 
 
 def notation(sentences: Sequence[Sequence[str]], scheme: str | None = None) -> Notation:
-    """How a whole file writes its tags: what fits the most of them, the scheme if it is not given.
+    """How a whole file writes its tags: the spelling, and scheme if not given, that fit the most tags.
 
-    Bare labels ("PER", without a letter) are taken for IO where other words are "O".
+    Labels without a letter ("PER") are read as IO if the words outside of spans are "O".
     """
     if scheme is not None and scheme not in READ:
         raise ValueError(f"scheme={scheme!r}; fix: one of {', '.join(READ)}")
@@ -195,17 +201,17 @@ def notation(sentences: Sequence[Sequence[str]], scheme: str | None = None) -> N
     marks = _OUTSIDE if spelled.islower() else ("O",) if "O" in counted else ("o", *_NOTHING)
     outside = tuple(mark for mark in marks if mark in counted)[:2] or ("O",)
     labelled = sum(number for tag, number in counted.items() if tag not in outside)
-    # a column of words may hold the word "O" too, but few, and far more others
+    # in a column of words, "O" may be a word, but then there are far more other ones
     is_io = outside[0] in _OUTSIDE and 4 * counted[outside[0]] >= len(counted)
     bare = 2 * fits[spelled] < labelled and (scheme == "io" or is_io)
     if scheme is None and bare:
         return Notation("io", _BARE, outside, _no_labels(counted))
-    seen = frozenset(counted)
+    all_tags = frozenset(counted)
     if scheme == "io":
-        return Notation("io", _BARE if bare else spelled, outside, seen=seen)
+        return Notation("io", _BARE if bare else spelled, outside, tags=all_tags)
     if scheme:
-        return Notation(scheme, spelled, outside, seen=seen)
-    found = Notation("iob2", spelled, outside, seen=seen)
+        return Notation(scheme, spelled, outside, tags=all_tags)
+    found = Notation("iob2", spelled, outside, tags=all_tags)
     plain = []
     for tags in sentences:
         try:
@@ -216,7 +222,7 @@ def notation(sentences: Sequence[Sequence[str]], scheme: str | None = None) -> N
 
 
 def _no_labels(counted: Mapping[str, int]) -> frozenset[str]:
-    """Among bare labels what looks like tags of another spelling, or like a slip for "O"."""
+    """Among labels without a letter, those that look like tags in some spelling, or like a slip for "O"."""
     tags = {tag for tag in counted if re.match("[BIES]-.", tag)} | ({"0"} & counted.keys())
     pairs: dict[tuple[str | None, ...], set[str]] = {}
     for tag in counted:
@@ -226,7 +232,7 @@ def _no_labels(counted: Mapping[str, int]) -> frozenset[str]:
 
 
 def is_readable(label: str) -> bool:
-    """Whether a tag of this label is read as one again: not "O", nor several tags in one."""
+    """Whether a tag of this label can be read back: it is not taken for "O", nor for several tags."""
     try:
         return Notation("iob2").plain([f"B-{label}"]) == [f"B-{label}"]
     except TagError:
@@ -234,7 +240,7 @@ def is_readable(label: str) -> bool:
 
 
 def fit(spelled: str, counted: Mapping[str, int]) -> int:
-    """How many of the counted tags are written so, those outside of spans left out."""
+    """How many tags are spelled so, not counting those of words outside of spans."""
     pattern = _SPELLINGS[spelled]
     if spelled in ("B", "b") and not _are_letters(spelled, counted):
         return 0
@@ -244,7 +250,7 @@ def fit(spelled: str, counted: Mapping[str, int]) -> int:
 
 
 def _are_letters(spelled: str, counted: Mapping[str, int]) -> bool:
-    """Whether all tags are letters alone: "O", "B" or "I", and maybe those of last and only words."""
+    """Whether all tags are single letters: "O", "B", "I", and maybe those of last and only words."""
     begins = {"B": "BI", "b": "bi"}[spelled]
     return (
         any(mark in counted for mark in _OUTSIDE)
@@ -254,7 +260,7 @@ def _are_letters(spelled: str, counted: Mapping[str, int]) -> bool:
 
 
 def is_tagged(counted: Mapping[str, int]) -> bool:
-    """Whether a column's cells are tags: half of them at least are "O" or written as tags are."""
+    """Whether the cells of a column are tags: at least half of them are "O" or spelled like tags."""
     most = max(fit(spelled, counted) for spelled in _SPELLINGS)
     marks = (*_OUTSIDE, *_NOTHING) if most else _OUTSIDE
     outside = sum(counted.get(mark, 0) for mark in marks)
@@ -262,10 +268,10 @@ def is_tagged(counted: Mapping[str, int]) -> bool:
 
 
 def recognise(sentences: Sequence[Sequence[str]]) -> str:
-    """The scheme of a whole data set: the one whose own form the fewest sentences break.
+    """The scheme of a whole data set: the one that the fewest sentences deviate from.
 
-    A needless B- breaks IOB1's own form: one of them is a slip, but a file that is full of
-    them is IOB2, and then a stray I- is the slip.
+    A B- where IOB1 needs none is a deviation: a file with one of them is IOB1 with a slip, but a
+    file that is full of them is IOB2, and then it is a stray I- that is the slip.
     """
     least: tuple[int, str] | None = None
     for scheme in SCHEMES:
@@ -279,6 +285,7 @@ def recognise(sentences: Sequence[Sequence[str]]) -> str:
 
 
 def _is_regular(tags: Sequence[str], scheme: str) -> bool:
+    """Whether the scheme would write the tags' spans in these very tags."""
     try:
         return encode(len(tags), decode(tags, scheme), scheme) == list(tags)
     except TagError:
@@ -292,7 +299,7 @@ def _letters(scheme: str) -> str:
 
 
 def decode(tags: Sequence[str], scheme: str) -> list[WordSpan]:
-    """Spans of a sentence's tags, checked strictly. Raises TagError with the word's index."""
+    """The spans of a sentence's tags. Raises TagError with the word's index for invalid ones."""
     letters = _letters(scheme)
     further, last, single = letters[1], letters[2:3], letters[3:4]
     spans: list[WordSpan] = []
@@ -329,7 +336,7 @@ def decode(tags: Sequence[str], scheme: str) -> list[WordSpan]:
 
 
 def encode(length: int, spans: Iterable[WordSpan], scheme: str) -> list[str]:
-    """Tags of a sentence of `length` words; the inverse of `decode`."""
+    """The tags of a sentence of so many words; the inverse of `decode`."""
     letters = _letters(scheme)
     tags = ["O"] * length
     previous: WordSpan | None = None
@@ -345,7 +352,7 @@ def encode(length: int, spans: Iterable[WordSpan], scheme: str) -> list[str]:
 
 
 def mended(tags: Sequence[str]) -> list[str]:
-    """IOB2 tags of a classifier, valid: an I that continues nothing of its label begins a span."""
+    """A classifier's IOB2 tags made valid: an I- that continues no span of its label becomes B-."""
     found: list[str] = []
     before = "O"
     for tag in tags:

@@ -1,4 +1,4 @@
-"""Words of a text, and the text as the prompt shows it (white space folded)."""
+"""The words of a text, and the text with its white space folded, as prompts show it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import regex
 _UNSPACED = (
     r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
 )
-# Letters, digits and the rest apart; \X keeps marks and emoji sequences with their base.
+# Letters, digits and all else are words apart; \X keeps accents and emoji sequences whole.
 _WORD = regex.compile(
     rf"(?V1)(?:[\p{{L}}--[{_UNSPACED}]]\p{{M}}*)+|(?:\p{{N}}\p{{M}}*)+|[{_UNSPACED}]\p{{M}}*|\X"
 )
@@ -40,11 +40,11 @@ def split_words(text: str) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Folded:
-    """A text with each run of white space as one space, and the way back to its offsets."""
+    """A text with each run of white space as one space, and where its characters stood before."""
 
     text: str
     offsets: list[int]
-    """Index in the given text of each character of `text`; ascending."""
+    """For each character of `text` its index in the given text; ascending."""
 
     @cached_property
     def bytes(self) -> bytes:
@@ -52,7 +52,7 @@ class Folded:
 
     @cached_property
     def byte_offsets(self) -> list[int]:
-        """Byte offset of each character of `text`, and of its end."""
+        """The UTF-8 offset of each character of `text`, and of its end."""
         starts, at = [], 0
         for char in self.text:
             starts.append(at)

@@ -73,21 +73,21 @@ def test_records_keep_what_they_hold(write):
     path = write("a.jsonl", JSONL)
     assert [item.record for item in read_inputs(str(path))] == OBJECTS
     span = Span(0, 3, "PERSON", "Tom", 0.5)
-    first = next(read_inputs(str(path))).labelled([span])
+    first = next(read_inputs(str(path))).with_spans([span])
     assert list(first) == ["id", "text", "meta", "spans"]
     assert first["meta"] == OBJECTS[0]["meta"]
     assert first["spans"][0]["label"] == "PERSON"
     (old,) = read_inputs(str(write("old.jsonl", '{"spans": [1], "text": "a", "z": 1}')))
-    assert list(old.labelled([]).items()) == [("text", "a"), ("z", 1), ("spans", [])]
+    assert list(old.with_spans([]).items()) == [("text", "a"), ("z", 1), ("spans", [])]
     (row,) = read_inputs(str(write("a.csv", 'b,text,a\n1,"x ""y"", z",\n')))
-    assert row.labelled([]) == {"b": "1", "text": 'x "y", z', "a": "", "spans": []}
+    assert row.with_spans([]) == {"b": "1", "text": 'x "y", z', "a": "", "spans": []}
 
 
 def test_what_was_labelled_is_read_again(write, tmp_path):
     own = write("own.jsonl", '{"text": "don\'t go", "words": [[0, 2], [2, 5], [6, 8]]}\n"Tom"\n')
     first, second = read_inputs(str(own))
     assert first.text == Example("don't go", (), ((0, 2), (2, 5), (6, 8)))
-    records = [first.labelled([Span(2, 5, "NOT", "n't", 0.75)]), second.labelled([])]
+    records = [first.with_spans([Span(2, 5, "NOT", "n't", 0.75)]), second.with_spans([])]
     again = write("out.jsonl", "\n".join(map(json.dumps, records)))
     assert minisift.read(again) == [
         Example("don't go", (Span(2, 5, "NOT"),), ((0, 2), (2, 5), (6, 8))),

@@ -1,9 +1,9 @@
-"""File formats of labelled text: each module reads `Record`s, some write bytes.
+"""File formats of labelled text, and which of them a file has.
 
-A format is a module with ``OPTIONS``, the names of the reading options that it has, and
-``read(source, options) -> Iterator[Record]``; where it can be written,
-``write(examples, *, scheme) -> bytes``. A new one is a new module and its name in `NAMES`, with the
-endings, folders or first lines that tell it.
+A format is a module with ``OPTIONS``, the names of the reading options that it takes, and
+``read(source, options) -> Iterator[Record]``; if it can be written, also
+``write(examples, *, scheme) -> bytes``. To add one, write the module, add its name to `NAMES`, and
+teach `_format_of` the endings, folders or first lines by which to recognise it.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _NOT_TEXT = {
     b"<?xml": "XML; fix: convert it to one of the formats that minisift.read names (for SemEval's "
     "aspects see recipes/absa_restaurants.py)",
 }
-_WRITTEN = ("conll", "jsonl", "docbin")
+_WRITABLE = ("conll", "jsonl", "docbin")
 
 
 def records(source: Any, name: str | None, options: Options) -> Iterator[Record]:
-    """What a source holds, by the format of that name or else the one that it seems to be.
+    """The records of a source in the named format, or else in the one that it seems to have.
 
-    Raises ValueError for an option that this format does not have.
+    Raises ValueError for an option that this format does not take.
     """
     name = name or _format_of(source)
     module = _module(name)
@@ -62,11 +62,11 @@ def records(source: Any, name: str | None, options: Options) -> Iterator[Record]
 
 
 def writer(path: str | os.PathLike[str], name: str | None) -> Callable[..., bytes]:
-    """What writes examples in a format, that of the path's ending if it is not named."""
+    """The function that writes examples in the named format, or else in that of the path's ending."""
     name = name or _BY_ENDING.get(Path(path).suffix.lower(), "conll")
-    if name not in _WRITTEN:
+    if name not in _WRITABLE:
         raise ValueError(
-            f"format={name!r} is read, not written; fix: one of {', '.join(_WRITTEN)} (datasets "
+            f"format={name!r} is read, not written; fix: one of {', '.join(_WRITABLE)} (datasets "
             "load JSONL: datasets.load_dataset('json', data_files=...))"
         )
     write: Callable[..., bytes] = _module(name).write
@@ -80,6 +80,7 @@ def _module(name: str) -> ModuleType:
 
 
 def _format_of(source: Any) -> str:
+    """The format of a source: by its type, its ending, or the begin of its content."""
     if not isinstance(source, str | os.PathLike):
         return "huggingface"
     _check_path(source)
@@ -112,7 +113,7 @@ def _format_of(source: Any) -> str:
 
 
 def options_of(source: Any, name: str | None) -> tuple[str, ...]:
-    """The names of the reading options that a source's format has."""
+    """The names of the reading options that a source's format takes."""
     options: tuple[str, ...] = _module(name or _format_of(source)).OPTIONS
     return options
 
@@ -130,13 +131,13 @@ def _check_path(source: Any) -> None:
 
 
 def _ends_in_tag(head: bytes) -> bool:
-    """Whether the first line is a word and its tag, whatever else the word looks like."""
+    """Whether the first line ends in a tag, so that the file is columns whatever its words look like."""
     line = head.split(b"\n")[0].rstrip()
     return bool(re.search(rb"[\t ](?:O|[BIESLUMW]-[^\s,;]+)$", line)) and b"," not in line
 
 
 def _is_table(head: bytes) -> bool:
-    """Whether tabs part a header that names sentences, or texts whose spans are quoted JSON."""
+    """Whether the file is a table: a header with tabs that names sentences, or spans as quoted JSON."""
     names = head.split(b"\n")[0].decode("latin-1").casefold().strip().split("\t")
     return len(names) > 1 and ("sentence #" in names or "sentence_id" in names or b'"[{""' in head)
 

@@ -1,6 +1,6 @@
 """brat's standoff files: a text in `.txt`, its annotations in the `.ann` of the same name.
 
-Texts are cut at their line ends, as brat shows them, unless a span goes on in the next line.
+Each line of a text is a record, as brat shows it; lines that a span goes across stay together.
 Format: https://brat.nlplab.org/standoff.html
 """
 
@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from minisift.data.examples import Span
-from minisift.data.formats.offsets import Found, agrees, record
+from minisift.data.formats.offsets import RawSpan, agrees, record
 from minisift.data.formats.record import Doubt, Options, ProblemError, Record
 from minisift.exceptions import DataError
 from minisift.files import read_text
@@ -34,7 +34,7 @@ _KINDS = {
 
 
 def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
-    """The lines of a pair of files, or of all pairs in a folder and the folders in it."""
+    """The lines of a pair of files, or of all pairs in a folder and its subfolders."""
     path = Path(source)
     if not path.is_dir():
         yield from _pair(path.with_suffix(".txt"), path.with_suffix(".ann"), options)
@@ -58,7 +58,7 @@ def _pair(text: Path, annotation: Path, options: Options) -> Iterator[Record]:
         if not path.is_file():
             raise DataError(f"{path}: missing; fix: put a .txt and its .ann side by side")
     counts: Counter[str] = Counter()
-    found: list[Found] = []
+    found: list[RawSpan] = []
     content = read_text(text, options.encoding)
     for number, line in enumerate(read_text(annotation, options.encoding).split("\n"), 1):
         line = line.rstrip("\r")
@@ -82,31 +82,33 @@ def _pair(text: Path, annotation: Path, options: Options) -> Iterator[Record]:
         if 0 <= span.start < span.end <= len(content):
             inside.append(span)
         else:
-            yield Record(str(annotation), content, (span,))  # refused where spans are checked
+            yield Record(
+                str(annotation), content, (span,)
+            )  # its span is refused when records become examples
     yield from _lines(text, content, sorted(inside), whole.doubts)
 
 
-def _span(line: str, content: str) -> Found:
-    """The span of a line ``T1<tab>PER 0 4;10 14<tab>Nora Feld``. Raises ProblemError."""
+def _span(line: str, content: str) -> RawSpan:
+    """The span of a line such as ``T1<tab>PER 0 4;10 14<tab>Nora Feld``. Raises ProblemError."""
     parts = line.split("\t", 2)
-    told = _FRAGMENTS.fullmatch(parts[1].strip()) if len(parts) > 1 else None
-    if not parts[0].startswith("T") or told is None:
+    match = _FRAGMENTS.fullmatch(parts[1].strip()) if len(parts) > 1 else None
+    if not parts[0].startswith("T") or match is None:
         raise ProblemError(
             f"{line[:60]!r} is no annotation of brat's; fix: as in 'T1<tab>PER 0 9<tab>Nora Feld'"
         )
-    offsets = [int(offset) for offset in re.findall(r"\d+", told[2])]
-    found = Found(min(offsets), max(offsets), told[1], parts[2] if len(parts) > 2 else None)
-    # fragments may be but the lines that a span goes through
-    if len(offsets) == 2 or (found.shown is not None and agrees(content, found)):
+    offsets = [int(offset) for offset in re.findall(r"\d+", match[2])]
+    found = RawSpan(min(offsets), max(offsets), match[1], parts[2] if len(parts) > 2 else None)
+    # a span across lines has a fragment for each line, which is no gap
+    if len(offsets) == 2 or (found.copy is not None and agrees(content, found)):
         return found
-    shown = f"span ({told[2]}, {told[1]!r}) {found.shown or ''!r}"
+    shown = f"span ({match[2]}, {match[1]!r}) {found.copy or ''!r}"
     return replace(found, doubt=Doubt("spans with gaps", f"{shown} has a gap in it"))
 
 
 def _lines(
     path: Path, text: str, spans: Sequence[Span], doubts: Mapping[Span, Doubt]
 ) -> Iterator[Record]:
-    """A record for each line of the text, or for several if a span goes through them."""
+    """A record for each line of the text, or for several lines if a span goes across them."""
     waiting = deque(spans)
     here: list[Span] = []
     begin, number = 0, 1
@@ -115,7 +117,7 @@ def _lines(
         while waiting and waiting[0].start < end:
             here.append(waiting.popleft())
         if any(span.end > end for span in here):
-            continue  # one of them goes on in the next line
+            continue  # a span goes on in the next line
         shown = text[begin:end].rstrip("\r\n")
         if shown.strip() or here:
             moved = [Span(s.start - begin, s.end - begin, s.label) for s in here]

@@ -1,4 +1,4 @@
-"""CoNLL columns: a word a line, its tag in one column, an empty line between sentences."""
+"""CoNLL columns: a word a line, its tag in one of the columns, an empty line between sentences."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ OPTIONS = ("word_column", "tag_column", "scheme", "encoding")
 _NAMES = re.compile(r"#\s*global\.columns\s*=\s*(.+)", re.IGNORECASE)
 _CONLLU = "ID FORM LEMMA UPOS XPOS FEATS HEAD DEPREL DEPS MISC".split()
 _STUDIO = ["-X-", "_"]
-"""The two columns between word and tag in Label Studio's export, whose labels may hold blanks."""
+"""The columns between word and tag in Label Studio's export, whose labels may hold spaces."""
 _SPACES = re.compile(" +")  # not str.split(): words may hold no-break spaces
 
 
 def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
-    """Sentences of a column file, checked against the one scheme that fits the file best.
+    """The sentences of a column file; all are checked against the one scheme that fits the file best.
 
-    Columns are split at tabs where most lines have one, else at runs of spaces. Skipped are
-    ``-DOCSTART-`` lines and comments: lines at the head of a sentence that begin with ``#`` and are
-    not made as the words' lines are. Columns have names by a line ``# global.columns = FORM TAG``
-    (CoNLL-U Plus), by a header row, or, where words are counted in ten columns, by CoNLL-U.
+    Columns are split at tabs if most lines have one, else at runs of spaces. ``-DOCSTART-`` lines and
+    comments are skipped: a comment is a line before a sentence's words that begins with ``#`` and is not
+    made as the lines of words are. The columns' names come from a line
+    ``# global.columns = FORM TAG`` (CoNLL-U Plus), from a header row, or from CoNLL-U if there are ten
+    columns and the first one numbers the words.
     """
     path = Path(source)
     names: list[str] = []
     blocks: list[list[tuple[int, str]]] = [[]]
     text = read_text(path, options.encoding)
-    # not splitlines(): a word may hold U+2028 and its like
+    # not splitlines(): a word may hold U+2028 and similar characters
     for number, line in enumerate(text.split("\n" if "\n" in text else "\r"), 1):
         if found := _NAMES.match(line):
             names = found[1].split()
@@ -60,37 +61,41 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
 def _sentences(
     path: Path, blocks: Sequence[Sequence[tuple[int, str]]], is_strict: bool
 ) -> tuple[list[str], list[list[Line]]]:
-    """The header, if there is one, and numbered lines, split, without comments.
+    """The header, empty if there is none, and the sentences' lines, split and without comments.
 
-    is_strict: whether lines may have no more columns than the others.
+    is_strict: whether a line with more columns than the others is an error.
     """
     cells = _cells([line for block in blocks for _, line in block])
     shape = _shape(cells, is_strict)
     split = iter(cells)
-    told = [[(f"{path}:{number}", line, next(split)) for number, line in block] for block in blocks]
+    numbered = [
+        [(f"{path}:{number}", line, next(split)) for number, line in block] for block in blocks
+    ]
     header: list[str] = []
-    sure = [(block, each) for block in told for each in block if not each[1].startswith("#")]
+    sure = [(block, each) for block in numbered for each in block if not each[1].startswith("#")]
     if _is_header([columns for _, (_, _, columns) in sure]):
         block, first = sure[0]
         block.remove(first)
         header = first[2]
-    heads = Counter(block[0][2][0] for block in told if block and shape.is_odd(*block[0][1:]))
-    # lines such as "#doc 7" are no words if they stand over many sentences, or alone
-    usual = {head for head, times in heads.items() if times > 1 or 2 * heads.total() > len(told)}
+    heads = Counter(block[0][2][0] for block in numbered if block and shape.is_odd(*block[0][1:]))
+    # lines such as "#doc 7" are no words if they precede many sentences, or stand alone
+    usual = {
+        head for head, times in heads.items() if times > 1 or 2 * heads.total() > len(numbered)
+    }
 
     def is_head(line: str, columns: Sequence[str]) -> bool:
         is_usual = columns[0] in usual or shape.is_comment(line, columns)
         return shape.is_odd(line, columns) and is_usual
 
     sentences = []
-    for block in told:
+    for block in numbered:
         if all(
             shape.is_odd(line, each) and not shape.is_word(line, each) for _, line, each in block
         ):
             continue
         rest = itertools.dropwhile(lambda each: is_head(*each[1:]), block)
         words = [each for each in rest if not shape.is_remark(*each[1:])]
-        # a sentence that is wider throughout has one more column, not words with blanks
+        # a sentence whose lines all are longer has one more column, not words with spaces
         is_wider = len(words) > 1 and all(len(columns) > shape.width for *_, columns in words)
         own = replace(shape, is_usual=False) if is_wider else shape
         sentences.append([own.line(*each) for each in words])
@@ -98,11 +103,11 @@ def _sentences(
 
 
 def _cells(lines: Sequence[str]) -> list[list[str]]:
-    """Each line's columns, split the way that most of the lines are."""
+    """The cells of each line, all split in the way that suits most lines."""
     sure = [line for line in lines if not line.startswith("#")] or lines
     if 2 * sum("\t" in line for line in sure) > len(sure):
         cells = [[cell.strip() for cell in line.split("\t")] for line in lines]
-        # columns set apart by as many tabs as it takes
+        # columns aligned by several tabs
         dense = [[cell for cell in each if cell] for each in cells]
         widths = {len(each) for each in dense}
         return dense if len(widths) == 1 and len({*map(len, cells)}) > 1 else cells
@@ -115,36 +120,37 @@ def _cells(lines: Sequence[str]) -> list[list[str]]:
 
 @dataclass(frozen=True)
 class _Shape:
-    """How a file's lines are made."""
+    """What the lines of words look like in a file."""
 
     width: int
-    """Columns of most lines."""
+    """How many columns most lines have."""
     is_strict: bool
     is_usual: bool
-    """Whether longer lines are few, and so words or labels with blanks rather than other columns."""
+    """Whether few lines are longer: then these have a word or label with spaces, not more columns."""
     tags: frozenset[str]
-    """What stands in the last column of lines that are surely words."""
+    """The last cells of the lines that are surely words."""
 
     def is_odd(self, line: str, cells: Sequence[str]) -> bool:
-        """Whether a line begins with a sign and is not made as those of words are."""
+        """Whether a line begins with # and does not look like one of a word."""
         is_tag = cells[-1] in self.tags or re.match(r"[BIMESLUW]-.|O$", cells[-1])
         return line.startswith("#") and not (len(cells) == self.width and is_tag)
 
     def is_comment(self, line: str, cells: Sequence[str]) -> bool:
-        """Whether such a line is a comment by itself: a sign and a blank, or what no word looks like."""
+        """Whether such a line is surely a comment, by what follows the #."""
         is_broken = re.fullmatch(r"#\w\S*", line.strip()) is not None
         return not self.is_word(line, cells) and not is_broken
 
     def is_word(self, line: str, cells: Sequence[str]) -> bool:
-        """Whether such a line begins with a word, such as a hashtag, and has its columns."""
+        """Whether such a line begins with a hashtag and has all columns, so that it may be a word's."""
         is_whole = len(cells) == self.width or not cells[-1]
         return re.match(r"#[\w@]", line) is not None and is_whole
 
     def is_remark(self, line: str, cells: Sequence[str]) -> bool:
-        """Whether it is a comment in the middle of a sentence: the sign, a blank, and no column more."""
+        """Whether a line is a comment in the middle of a sentence: one column that begins with "# "."""
         return line.startswith("# ") and len(cells) == 1 < self.width
 
     def line(self, place: str, line: str, cells: list[str]) -> Line:
+        """The line with as many cells as the others, or with what is wrong with it."""
         by_spaces = "\t" not in line
         if by_spaces and line.startswith(" ") and len(cells) == self.width - 1:
             cells = ["", *cells]  # a blank word
@@ -155,9 +161,9 @@ class _Shape:
         last = self.width - 1
         by_spaces = by_spaces and self.is_usual
         if by_spaces and _is_tag(cells[last]) and not _is_tag(cells[-1]):
-            return Line(place, [*cells[:last], " ".join(cells[last:])])  # a label with blanks
+            return Line(place, [*cells[:last], " ".join(cells[last:])])  # a label with spaces
         if by_spaces and last == 1 and _is_tag(cells[-1]):
-            return Line(place, [" ".join(cells[:-1]), cells[-1]])  # a word with blanks
+            return Line(place, [" ".join(cells[:-1]), cells[-1]])  # a word with spaces
         return Line(
             place,
             cells,
@@ -169,7 +175,7 @@ class _Shape:
 def _shape(cells: Sequence[Sequence[str]], is_strict: bool) -> _Shape:
     """The shape that most of the lines have."""
     sure = [each for each in cells if not each[0].startswith("#")] or cells
-    # lines that end in a tag tell better than those that end in the second half of a label
+    # lines that end in a tag come first: others may end in the second half of a label with spaces
     telling = [each for each in sure if _is_tag(each[-1])] or sure
     width = max(Counter(map(len, telling)).items(), key=lambda row: row[1], default=(0, 0))[0]
     longer = sum(len(each) > width for each in telling)
@@ -183,7 +189,7 @@ def _is_tag(cell: str) -> bool:
 
 
 def _is_header(cells: Sequence[Sequence[str]]) -> bool:
-    """Whether the first line names columns: one of them the words', none as a tag is written."""
+    """Whether the first line names the columns: one has a usual name, and none looks like a tag."""
     if len(cells) < 2:
         return False
     first, *others = cells
@@ -205,7 +211,7 @@ def write(examples: Iterable[Example], *, scheme: str) -> bytes:
         rows = zip(example.words, tags, strict=True)
         sentences.append("".join(_row(example.text[a:b], tag) for (a, b), tag in rows))
     content = "\n".join(sentence for sentence in sentences if sentence)
-    # a reader takes one mark at the begin of a file for the byte order's
+    # readers take the first U+FEFF of a file for a byte order mark
     return ("\ufeff" * content.startswith("\ufeff") + content).encode()
 
 

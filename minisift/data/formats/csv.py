@@ -1,4 +1,4 @@
-"""Tables with a header row: a word a row with its tag, or a text a row with its spans as JSON."""
+"""Tables with a header row. A row is a word and its tag, or a text and its spans as JSON."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from minisift.files import read_text
 OPTIONS = ("word_column", "tag_column", "scheme", "names", "text_field", "encoding")
 
 SENTENCES = ("sentence #", "sentence", "sentence_id", "sentence_idx", "sent_id", "sentence id")
-"""Names of columns that tell where a sentence begins."""
+"""Names of columns whose value changes where a new sentence begins."""
 _DOCUMENTS = ("document", "document #", "document_id", "doc", "doc_id", "article_id", "file")
-_PRINTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+"""
-_NUMPY = re.compile(rf"\[\s*(?:(?:{_PRINTED})(?:\s+|(?=\])))*\]")
+_ITEM = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+"""
+_NUMPY = re.compile(rf"\[\s*(?:(?:{_ITEM})(?:\s+|(?=\])))*\]")
 """A list of strings or numbers as numpy prints it, without commas."""
-_LARGEST = 1 << 27
+_LONGEST_CELL = 1 << 27
 """Characters that a cell may have."""
 
 
 def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
-    """Rows of words, where the header names a column of words and one of tags, else rows of texts.
+    """Rows of words if the header names a column of words and one of tags, else rows of texts.
 
-    Sentences begin where the sentence column ("Sentence #", "sentence_id", ...) says something new,
-    or behind empty rows. Cells of texts' rows that hold lists are read as such.
+    A sentence of words begins where the sentence column ("Sentence #", "sentence_id", ...) has a new
+    value, or after an empty row. In rows of texts, a column that holds lists is parsed.
     """
     path = Path(source)
     rows = _rows(path, read_text(path, options.encoding))
@@ -74,10 +74,13 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
 
 
 def _rows(path: Path, text: str) -> list[tuple[int, list[str]]]:
-    """Rows with the lines that they begin in; the delimiter is the one that the header has most of."""
+    """Numbered rows, split at the delimiter that is most frequent in the header.
+
+    A row's number is that of its first line.
+    """
     header = text[: text.find("\n")] if "\n" in text else text
     delimiter = max(",;\t|", key=header.count)
-    csv.field_size_limit(_LARGEST)
+    csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     rows = []
     number = 1
@@ -96,7 +99,7 @@ def _rows(path: Path, text: str) -> list[tuple[int, list[str]]]:
 def _table(
     path: Path, names: list[str], rows: Sequence[tuple[int, list[str]]], options: Options
 ) -> Table:
-    """Rows of words as sentences, numbered tags by their names."""
+    """Rows of words as sentences; tags that are numbers get their names."""
     known = [name.casefold() for name in names]
     telling = [at for at, name in enumerate(known) if name in (*SENTENCES, *_DOCUMENTS)]
     sentences: list[list[Line]] = [[]]
@@ -106,7 +109,7 @@ def _table(
         if not any(cells):
             sentences.append([])
             continue
-        # Kaggle's tables say it in the sentence's first row alone
+        # in Kaggle's tables only a sentence's first row has its number
         said = [
             cells[at] if at < len(cells) and cells[at] else before
             for at, before in zip(telling, current, strict=True)
@@ -128,7 +131,7 @@ def _table(
     if options.names is not None and options.tag_column is not None:
         column = table.column(options.tag_column)
         numbers = {
-            str(n): name for n, name in tag_names(options.names, table.shown(column)).items()
+            str(n): name for n, name in tag_names(options.names, table.title(column)).items()
         }
         for line in (line for sentence in sentences for line in sentence if not line.problem):
             line.cells[column.index] = numbers.get(
@@ -151,22 +154,25 @@ def _is_list(cell: str) -> bool:
 
 
 def _value(cell: str) -> Any:
-    """What a cell spells in JSON, or as Python and numpy print lists; an empty cell is an empty list."""
+    """The list in a cell, written as JSON or as Python or numpy print it; an empty cell is an empty list.
+
+    Any other cell is returned as it is.
+    """
     given, cell = cell, cell.strip()
     if not cell:
         return []
     if cell[0] != "[":
         return given
     if _NUMPY.fullmatch(cell):
-        cell = f"[{', '.join(re.findall(_PRINTED, cell))}]"
+        cell = f"[{', '.join(re.findall(_ITEM, cell))}]"
     for parse in (json.loads, ast.literal_eval):
         try:
-            return _lists(parse(cell))
+            return _as_lists(parse(cell))
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     return given
 
 
-def _lists(value: Any) -> Any:
+def _as_lists(value: Any) -> Any:
     """The value with its tuples as lists, as JSON has them."""
-    return [_lists(member) for member in value] if isinstance(value, list | tuple) else value
+    return [_as_lists(member) for member in value] if isinstance(value, list | tuple) else value

@@ -25,7 +25,7 @@ def _spacy() -> Any:
 
 
 def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
-    """The docs of a file. Those that nobody annotated are left out, in part or as a whole."""
+    """The docs of a file. A doc with tokens that nobody annotated is skipped as a whole."""
     spacy = _spacy()
     try:
         content = spacy.tokens.DocBin().from_bytes(Path(source).read_bytes())
@@ -74,9 +74,9 @@ def _record(place: str, doc: Any, key: str | None) -> Record:
 
 
 def write(examples: Iterable[Example], *, scheme: str) -> bytes:
-    """Docs of the examples' words, with the examples' very text.
+    """Docs whose tokens are the examples' words and whose text is exactly the examples'.
 
-    What lies between words, but for one space after each, becomes tokens of its own.
+    Whatever lies between two words besides a single space becomes tokens too.
     """
     spacy = _spacy()
     vocab = spacy.blank("xx").vocab

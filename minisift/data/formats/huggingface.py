@@ -1,7 +1,7 @@
 """Hugging Face's data sets: words with tags (ClassLabel or strings), or texts with spans.
 
-A source is a `Dataset`, a folder of its `save_to_disk`, a Parquet or Arrow file, or, where the format
-is asked for by name, the name of a data set on a hub.
+A source is a `Dataset`, a folder of its `save_to_disk`, a Parquet or Arrow file, or, if this format was
+asked for by name, the name of a data set on a hub.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minisift.data.formats import jsonl
-from minisift.data.formats.objects import others, told_keys
+from minisift.data.formats.objects import unread_counts, unread_keys
 from minisift.data.formats.record import Options, Record
 from minisift.data.formats.tokens import of_rows, tag_names
 from minisift.exceptions import DataError
@@ -22,7 +22,7 @@ OPTIONS = ("tag_column", "word_column", "scheme", "names", "text_field", "split"
 
 
 def read(source: Any, options: Options) -> Iterator[Record]:
-    """Rows of a data set: words and tags (`tag_column`, or the only one), or records as of JSON."""
+    """The rows of a data set: words and tags if it has a column of words, else records as in JSON."""
     is_path = isinstance(source, str | os.PathLike)
     data = _load(source, options) if is_path else source
     if isinstance(data, Mapping):
@@ -36,7 +36,7 @@ def read(source: Any, options: Options) -> Iterator[Record]:
             "fix: give a path, a Dataset or a list of minisift.Example"
         )
     lists = {name: inner for name, feature in features.items() if (inner := _inner(feature))}
-    # without a format: rows are plain lists, not arrays or tensors
+    # without a format, rows hold plain lists rather than arrays or tensors
     plain = data.with_format(None)
     has_spans = any(isinstance(inner, Mapping) and "start" in inner for inner in lists.values())
     has_words = any(map(_is_text, lists.values())) and not (has_spans and "text" in features)
@@ -50,14 +50,14 @@ def read(source: Any, options: Options) -> Iterator[Record]:
     names = options.names or getattr(lists[column], "names", None)
     rows = [{k: _plain(v, features[k]) for k, v in row.items() if k != column} for row in plain]
     places = [f"dataset row {number}" for number in range(len(rows))]
-    yield from told_keys(list(zip(places, rows, strict=True)), None, (words, "id"))
+    yield from unread_keys(list(zip(places, rows, strict=True)), None, (words, "id"))
     made = of_rows(
         list(zip(places, (row[words] for row in rows), plain[column], strict=True)),
         tag_names(names, column) if names is not None else None,
         options.scheme,
     )
     for record, row in zip(made, rows, strict=True):
-        yield replace(record, counts={**record.counts, **others(row, words)})
+        yield replace(record, counts={**record.counts, **unread_counts(row, words)})
 
 
 def _datasets() -> Any:
@@ -71,7 +71,7 @@ def _datasets() -> Any:
 
 
 def _load(source: str | os.PathLike[str], options: Options) -> Any:
-    """The data set at a path, or, if there is nothing, of that name on a hub."""
+    """The data set at a path, or, if nothing is there, the one of that name on a hub."""
     datasets = _datasets()
     path = Path(source)
     try:
@@ -103,14 +103,14 @@ def _split(data: Mapping[str, Any], wanted: str | None) -> Any:
 
 
 def _plain(value: Any, feature: Any) -> Any:
-    """A value with the names of its ClassLabels, and lists of objects as such."""
+    """A value with names in place of ClassLabels' numbers, and with lists of objects as lists."""
     if value is None:
         return None
     if isinstance(feature, Mapping):
         held = {key: _plain(value[key], inner) for key, inner in feature.items()}
         if not all(_inner(inner) for inner in feature.values()):
             return held
-        # what a Sequence of objects is kept as
+        # a Sequence of objects comes as an object of lists
         return [dict(zip(held, row, strict=True)) for row in zip(*held.values(), strict=True)]
     inner = _inner(feature)
     if inner is not None:
@@ -120,7 +120,7 @@ def _plain(value: Any, feature: Any) -> Any:
 
 
 def _inner(feature: Any) -> Any:
-    """What a list feature (List, LargeList, or a Python list) holds; None for other features."""
+    """The feature of the members of a list feature (List, LargeList, a Python list); None for others."""
     if isinstance(feature, list):
         return feature[0]
     return getattr(feature, "feature", None)

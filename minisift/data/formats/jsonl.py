@@ -1,7 +1,7 @@
-"""JSON and JSON Lines: whose records these are is told by their own keys.
+"""JSON and JSON Lines of several programs, which are told apart by the records' keys.
 
 minisift's own records are ``{"text": ..., "spans": [{"start", "end", "label"}, ...]}``, with
-``"words": [[start, end], ...]`` where they are not those of `split_words`.
+``"words": [[start, end], ...]`` if the words are not those of `split_words`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Broken(str):
 
 
 def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
-    """Records of a file: one a line, those of an array, or of an object that has a list of them."""
+    """The records of a file: one on each line, those of an array, or those of an object's only list."""
     path = Path(source)
     yield from records(_entries(path, read_text(path, options.encoding), options), options, path)
 
@@ -43,9 +43,10 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
 def records(
     entries: Iterable[Entry], options: Options, path: Path | None = None
 ) -> Iterator[Record]:
-    """Records of parsed entries, in their order; path: of the file that they are from.
+    """Records of parsed entries, in their order.
 
-    Each kind of record is read as a whole: what most of a file says settles the rest.
+    All records of a kind are read together, since a reader may need them all to understand each one.
+    path: the file that they come from, if any.
     """
     by_reader: dict[Reader, list[Entry]] = {}
     order: dict[str, int] = {}
@@ -54,12 +55,12 @@ def records(
         by_reader.setdefault(_reader(value), []).append((place, value))
         order[place] = number
     made = [record for reader, own in by_reader.items() for record in reader(own, options, path)]
-    # what is said of the file as a whole comes first
+    # remarks on the file as a whole come first
     yield from sorted(made, key=lambda record: order.get(record.place, -1))
 
 
 def _reader(value: Any) -> Reader:
-    """What reads a record like this one; a new kind of record is a line here."""
+    """The reader for records like this one. To add a kind of record, add its reader here."""
     if isinstance(value, Broken):
         return _broken
     if labelstudio.is_task(value):
@@ -77,7 +78,9 @@ def _broken(entries: Sequence[Entry], options: Options, path: Path | None) -> It
 
 
 def _entries(path: Path, text: str, options: Options) -> list[Entry]:
-    """Places and values: a line each, or the members of one value, on as many lines as it likes."""
+    """The records of a text as JSON values with their places: the values of its lines, or the members of
+    its only value.
+    """
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         return []
@@ -103,7 +106,7 @@ def _entries(path: Path, text: str, options: Options) -> list[Entry]:
 
 
 def _members(value: Any, options: Options) -> list[Any] | None:
-    """The records of a value that is a list of them, or an object with just one such list."""
+    """The records in a value that is a list of them, or an object that has just one such list; else None."""
     if isinstance(value, list):
         return None if objects.as_object(value) is not value else value
     if not isinstance(value, Mapping) or _reader(value) is not objects.read:
@@ -124,7 +127,7 @@ def _members(value: Any, options: Options) -> list[Any] | None:
 
 
 def _values(text: str) -> list[Any] | Broken:
-    """The JSON values that follow each other in a text; where one is broken, its line and why."""
+    """The JSON values of a text, one after the other; if one of them is broken, its line and why."""
     decoder = json.JSONDecoder()
     values: list[Any] = []
     at, end = 0, len(text.rstrip())
@@ -148,7 +151,7 @@ def _load(line: str) -> Any:
 
 
 def write(examples: Iterable[Example], *, scheme: str) -> bytes:
-    """Own records, one a line. Raises DataError for text that JSON cannot give back."""
+    """minisift's own records, one a line. Raises DataError for text that JSON cannot give back."""
     rows = []
     for example in examples:
         row: dict[str, Any] = {
@@ -163,6 +166,6 @@ def write(examples: Iterable[Example], *, scheme: str) -> bytes:
                 f"{shorten(example.text)} holds a character as two surrogates, JSON reads them as "
                 "one; fix: text.encode('utf-16', 'surrogatepass').decode('utf-16')"
             )
-        # lone surrogates are no UTF-8, but may stand in JSON as escapes
+        # UTF-8 has no bytes for lone surrogates, but JSON has escapes
         rows.append(_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
     return "".join(rows).encode()

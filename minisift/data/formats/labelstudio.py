@@ -1,7 +1,7 @@
 """Label Studio's exports: JSON (tasks with annotations) and JSON-MIN (regions under their tag's name).
 
-A region labels text if its kind is one of `_KINDS`; others are counted. A task may show several
-texts: each that is labelled anywhere in the file becomes a record.
+Regions of the kinds in `_KINDS` are spans of text; others are counted. A task may show several texts:
+those that are labelled in any task of the file become records.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 
 from minisift.data.examples import shorten
 from minisift.data.formats.objects import Entry, holds_spans
-from minisift.data.formats.offsets import Found, found_of, member, record
+from minisift.data.formats.offsets import RawSpan, member, raw_span, record
 from minisift.data.formats.record import Options, ProblemError, Record
 from minisift.data.text import split_words
 
 _KINDS = ("labels", "hypertextlabels", "paragraphlabels")
-_MIN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
-"""What JSON-MIN puts beside a task's fields."""
+_MIN_KEYS = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
+"""The keys that JSON-MIN adds to those of a task's fields."""
 _PATH = re.compile(r"/?data/(?:upload|local-files)\S*|(?!https?:)[a-z][a-z0-9+.-]*://\S*")
 _ADDRESS = re.compile(r"https?://\S*|\S+/\S+")
 _FILE = re.compile(
@@ -34,7 +34,7 @@ _BLOCKS = frozenset(
     "address article aside blockquote br dd div dl dt figure footer form h1 h2 h3 h4 h5 h6 header hr "
     "li main nav ol p pre section table td th tr ul".split()
 )
-"""Elements that begin a new line, so that no word goes on behind them."""
+"""Elements that begin a new line, so that no word goes across their borders."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,18 @@ class _Region:
     kind: str
     value: Mapping[str, Any]
     tag: str | None
-    """Name of the tag that shows the text; none in JSON-MIN."""
+    """The name of the tag that shows the text; JSON-MIN does not say."""
 
     @property
     def is_rich(self) -> bool:
-        """Whether it is of hypertext, whose regions begin at a path to an element."""
+        """Whether its text is HTML: then it starts at a path to an element."""
         return isinstance(self.value.get("start"), str)
 
     @property
-    def shown(self) -> str | None:
-        shown = self.value.get("text")
-        return shown if isinstance(shown, str) else None
+    def copy(self) -> str | None:
+        """The region's own copy of its words."""
+        copy = self.value.get("text")
+        return copy if isinstance(copy, str) else None
 
 
 @dataclass(frozen=True)
@@ -65,23 +66,24 @@ class _Task:
 
 
 def is_task(value: Any) -> bool:
-    """Whether a record is a task of Label Studio's, in either export."""
+    """Whether a record is a task of Label Studio's, in either of the exports."""
     if not isinstance(value, Mapping):
         return False
     if _is_full(value):
         return True
-    if sum(key in value for key in _MIN[1:]) > 1 and not holds_spans(value):
+    if sum(key in value for key in _MIN_KEYS[1:]) > 1 and not holds_spans(value):
         return True
     lists = (members for members in value.values() if isinstance(members, list))
     return any(_kind(member) in _KINDS for members in lists for member in members)
 
 
 def _is_full(value: Mapping[str, Any]) -> bool:
+    """Whether a task is of the full export, JSON, rather than of JSON-MIN."""
     return isinstance(value.get("data"), Mapping) and "text" not in value and not holds_spans(value)
 
 
 def _kind(value: Any) -> str | None:
-    """The kind of a region's value: the key of its labels."""
+    """The kind of a region, which is the key of its labels; None if the value is no region."""
     if not isinstance(value, Mapping) or "label" in value:
         return None
     if not {"start", "x", "points", "ranges"} & set(value):
@@ -90,8 +92,8 @@ def _kind(value: Any) -> str | None:
 
 
 def read(entries: Sequence[Entry], options: Options, path: Path | None) -> Iterator[Record]:
-    """Records of tasks, one for each text that is shown in a task and labelled anywhere in the file."""
-    tasks = [_parsed(place, value, others) for place, value, others in _newest(entries)]
+    """For each task a record of each of its texts that is labelled in any task of the file."""
+    tasks = [_task(place, value, others) for place, value, others in _newest(entries)]
     labelled: dict[str, bool] = {}
     for task in tasks:
         if isinstance(task, Record):
@@ -100,7 +102,7 @@ def read(entries: Sequence[Entry], options: Options, path: Path | None) -> Itera
             try:
                 name = _field(region, task, options)
             except ProblemError:
-                continue  # told where the task is read
+                continue  # becomes the record's problem below
             labelled[name] = labelled.get(name, False) or region.is_rich
     for task in tasks:
         if isinstance(task, Record):
@@ -116,7 +118,7 @@ def read(entries: Sequence[Entry], options: Options, path: Path | None) -> Itera
 
 
 def _newest(entries: Sequence[Entry]) -> Iterator[tuple[str, Any, int]]:
-    """Entries, of JSON-MIN's for one task the newest alone, and how many others there were."""
+    """Each task's newest entry, and how many others it has: JSON-MIN has an entry for each annotation."""
     of_task: dict[Any, list[Entry]] = {}
     for number, (place, value) in enumerate(entries):
         is_one_of_many = "annotation_id" in value and isinstance(value.get("id"), int | str)
@@ -127,7 +129,7 @@ def _newest(entries: Sequence[Entry]) -> Iterator[tuple[str, Any, int]]:
 
 
 def _age(annotation: Mapping[str, Any], key: str) -> tuple[bool, str, int]:
-    """What the newest annotation has the most of, one marked as ground truth before all others."""
+    """A key to sort annotations by: the newest comes last, but after it one marked as ground truth."""
     number = annotation.get(key)
     return (
         annotation.get("ground_truth") is True,
@@ -136,7 +138,7 @@ def _age(annotation: Mapping[str, Any], key: str) -> tuple[bool, str, int]:
     )
 
 
-def _parsed(place: str, value: Mapping[str, Any], others: int) -> _Task | Record:
+def _task(place: str, value: Mapping[str, Any], others: int) -> _Task | Record:
     counts: Counter[str] = Counter()
     try:
         if _is_full(value):
@@ -153,7 +155,7 @@ def _parsed(place: str, value: Mapping[str, Any], others: int) -> _Task | Record
             newest = max(done, key=lambda annotation: _age(annotation, "id"))
             regions = list(_regions(_objects(newest, "result"), counts))
         else:
-            data, regions = _apart(value, counts)
+            data, regions = _min_fields(value, counts)
     except ProblemError as error:
         return Record(place, problem=str(error))
     if others:
@@ -169,7 +171,7 @@ def _objects(value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
 
 
 def _regions(results: Sequence[Mapping[str, Any]], counts: Counter[str]) -> Iterator[_Region]:
-    """The regions of an annotation that label text; others are counted."""
+    """The regions of an annotation that are spans of text; others are counted."""
     for result in results:
         kind = str(result.get("type"))
         if kind not in _KINDS:
@@ -182,13 +184,15 @@ def _regions(results: Sequence[Mapping[str, Any]], counts: Counter[str]) -> Iter
         yield _Region(kind, value, name if isinstance(name, str) else None)
 
 
-def _apart(value: Mapping[str, Any], counts: Counter[str]) -> tuple[dict[str, Any], list[_Region]]:
-    """A record of JSON-MIN as a task's fields and regions."""
+def _min_fields(
+    value: Mapping[str, Any], counts: Counter[str]
+) -> tuple[dict[str, Any], list[_Region]]:
+    """The fields and the regions of a task in JSON-MIN, which keeps them side by side."""
     data: dict[str, Any] = {}
     regions = []
     for key, held in value.items():
         if not (isinstance(held, list) and any(map(_kind, held))):
-            data |= {} if key in _MIN else {key: held}
+            data |= {} if key in _MIN_KEYS else {key: held}
             continue
         for region in held:
             kind = _kind(region)
@@ -204,9 +208,9 @@ def _apart(value: Mapping[str, Any], counts: Counter[str]) -> tuple[dict[str, An
 
 
 def _field(region: _Region | None, task: _Task, options: Options) -> str:
-    """The field of the task that a region is of; without one, that of the task's only text.
+    """The field whose text a region belongs to; without a region, that of the task's text.
 
-    Raises ProblemError if several may be meant.
+    Raises ProblemError if several come into question.
     """
     fields = [name for name, held in task.data.items() if _is_text(held)]
     if options.text_field is not None:
@@ -232,12 +236,13 @@ def _field(region: _Region | None, task: _Task, options: Options) -> str:
 
 
 def _is_text(held: Any) -> bool:
-    """Whether a task's field is a text, or a dialogue's paragraphs."""
+    """Whether a field holds a text, or the paragraphs of a dialogue."""
     paragraphs = isinstance(held, list) and bool(held)
     return isinstance(held, str) or (paragraphs and all(isinstance(p, Mapping) for p in held))
 
 
 def _agrees(region: _Region, held: Any) -> bool:
+    """Whether the words of a region stand in this field's text at its offsets."""
     try:
         return not _record("", held, [region], region.is_rich, {}).doubts
     except ProblemError:
@@ -270,29 +275,29 @@ def _records(task: _Task, labelled: Mapping[str, bool], options: Options) -> Ite
 def _record(
     place: str, held: Any, regions: Sequence[_Region], is_rich: bool, counts: Mapping[str, int]
 ) -> Record:
-    """A field's text and its regions. Raises ProblemError."""
+    """A record of one field's text and its regions. Raises ProblemError."""
     counts = Counter(counts)
     if isinstance(held, list):
         text, starts = _paragraphs(held)
-        found = [f for r in regions for f in _found(r, *_in_paragraphs(r, starts), counts)]
+        found = [f for r in regions for f in _spans(r, *_paragraph_offsets(r, starts), counts)]
         return record(place, text, found, counts=counts)
-    found = [f for r in regions for f in _found(r, *_offsets(r), counts)]
+    found = [f for r in regions for f in _spans(r, *_offsets(r), counts)]
     if not is_rich:
-        return _checked(record(place, held, found, counts=counts), regions)
-    # whether a line break counts is not the same in all versions
-    texts = [_rich(held, line_break) for line_break in ("", "\n")]
+        return _check_text(record(place, held, found, counts=counts), regions)
+    # versions differ in whether <br> counts as a character
+    texts = [_html_text(held, line_break) for line_break in ("", "\n")]
     made = [record(place, text, found, words, counts) for text, words in texts]
     return next((each for each in made if not each.doubts), made[0])
 
 
-def _found(region: _Region, start: Any, end: Any, counts: Counter[str]) -> list[Found]:
+def _spans(region: _Region, start: Any, end: Any, counts: Counter[str]) -> list[RawSpan]:
     labels = region.value.get(region.kind)
     if not labels:
         counts["regions without a label not read"] += 1
         return []
     if not isinstance(labels, list):
         raise ProblemError(f"{region.kind!r} is {shorten(str(labels))}; fix: give a list of labels")
-    return [found_of(start, end, label, region.shown) for label in labels]
+    return [raw_span(start, end, label, region.copy) for label in labels]
 
 
 def _offsets(region: _Region) -> tuple[Any, Any]:
@@ -308,11 +313,11 @@ def _offsets(region: _Region) -> tuple[Any, Any]:
     return offsets.get("start"), offsets.get("end")
 
 
-def _checked(made: Record, regions: Sequence[_Region]) -> Record:
-    """The record, unless its text is but a path or an address of the text. Raises ProblemError."""
+def _check_text(made: Record, regions: Sequence[_Region]) -> Record:
+    """The record as it is; raises ProblemError if its text is only the path or address of one."""
     text = made.text.strip()
     fits = not made.doubts and all(span.end <= len(text) for span in made.spans)
-    confirmed = fits and any(region.shown for region in regions)
+    confirmed = fits and any(region.copy for region in regions)
     is_address = _ADDRESS.fullmatch(text) and (_FILE.fullmatch(text) or not fits)
     if not confirmed and (_PATH.fullmatch(text) or is_address):
         raise ProblemError(
@@ -323,7 +328,7 @@ def _checked(made: Record, regions: Sequence[_Region]) -> Record:
 
 
 def _paragraphs(held: Sequence[Mapping[str, Any]]) -> tuple[str, list[int]]:
-    """A dialogue's text, a line a paragraph, and where each begins."""
+    """The text of a dialogue, a paragraph a line, and the offset where each begins."""
     texts, starts, at = [], [], 0
     for paragraph in held:
         text = paragraph.get("text")
@@ -337,7 +342,9 @@ def _paragraphs(held: Sequence[Mapping[str, Any]]) -> tuple[str, list[int]]:
     return "\n".join(texts), starts
 
 
-def _in_paragraphs(region: _Region, starts: Sequence[int]) -> tuple[int, int]:
+def _paragraph_offsets(region: _Region, starts: Sequence[int]) -> tuple[int, int]:
+    """Where a region of a dialogue starts and ends in its text. Raises ProblemError."""
+
     def place(key: str) -> int:
         paragraph, offset = region.value.get(key), region.value.get(f"{key}Offset")
         if (
@@ -353,8 +360,8 @@ def _in_paragraphs(region: _Region, starts: Sequence[int]) -> tuple[int, int]:
     return place("start"), place("end")
 
 
-def _rich(source: str, line_break: str) -> tuple[str, list[tuple[int, int]]]:
-    """Text of HTML as a browser's textContent has it, and its words, which end where blocks do."""
+def _html_text(source: str, line_break: str) -> tuple[str, list[tuple[int, int]]]:
+    """The text of HTML, as in a browser's textContent, and its words, which end where blocks end."""
     parser = _Text(line_break)
     parser.feed(source.replace("\r\n", "\n"))
     parser.close()

@@ -1,4 +1,4 @@
-"""JSON records of a text and its spans: minisift's own, doccano's, Prodigy's, spaCy's pairs."""
+"""JSON records of a text and its spans, as minisift, doccano, Prodigy and spaCy write them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from minisift.data.examples import shorten
-from minisift.data.formats.offsets import Found, member, of_list, of_object, record
+from minisift.data.formats.offsets import RawSpan, member, of_list, of_object, record
 from minisift.data.formats.record import Options, ProblemError, Record, SkippedError
 from minisift.data.tags import CHUNKS, is_tagged
 from minisift.data.text import split_words
 
 Entry = tuple[str, Any]
-"""A place and what stands there."""
+"""A place in a file and the JSON value there."""
 
 _SPANS = ("spans", "label", "labels", "entities")
 TEXTS = ("text", "data", "content", "sentence", "body")
 """Usual keys of a text."""
 WORDS = ("tokens", "words", "tokenized_text", "token")
 """Usual keys of a list of words."""
-_OTHERS = (*WORDS, "tags", "ner_tags", "relations", "predictions")
-"""Lists that are no spans, though their members may look like it."""
-_READ = frozenset((*_SPANS, "text", "data", "words", "tokens", "answer"))
+_NOT_SPANS = (*WORDS, "tags", "ner_tags", "relations", "predictions")
+"""Keys of lists whose members may look like spans but are none."""
+_KEYS = frozenset((*_SPANS, "text", "data", "words", "tokens", "answer"))
+"""Keys that are read."""
 _ANSWERS = {
     "reject": "records rejected by the annotator",
     "ignore": "records ignored by the annotator",
@@ -33,15 +34,15 @@ _ANSWERS = {
 def read(entries: Sequence[Entry], options: Options, path: Path | None) -> Iterator[Record]:
     """A Record for each entry, an object with a text and a list of spans."""
     objects = [value for _, value in entries if isinstance(value, Mapping)]
-    # what holds spans in one record holds none where its list is empty
+    # an empty list means no spans if the same key holds spans in other records
     usual = {key for value in objects for key in _SPANS if _holds(value, key) and value[key]}
-    others = {key for value in objects for key in _other_spans(value)}
+    unusual = {key for value in objects for key in _other_spans(value)}
     field = (options.text_field or "").split(".")[0]
-    yield from told_keys(entries, path, (*_READ, *others, field))
+    yield from unread_keys(entries, path, (*_KEYS, *unusual, field))
     tags = _labels_that_are_tags(objects)
     for place, value in entries:
         try:
-            made = _record(place, value, options, usual or others)
+            made = _record(place, value, options, usual or unusual)
         except ProblemError as error:
             yield Record(place, problem=str(error))
         except SkippedError as error:
@@ -56,7 +57,7 @@ def read(entries: Sequence[Entry], options: Options, path: Path | None) -> Itera
 
 
 def _labels_that_are_tags(objects: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Labels "B-x" and "I-x" of one x, as a pipeline predicts them for single words."""
+    """Labels that are tags of words, "B-x" and "I-x" of the same x, as pipelines predict them."""
     labels = {
         str(entry["entity"])
         for value in objects
@@ -70,10 +71,10 @@ def _labels_that_are_tags(objects: Sequence[Mapping[str, Any]]) -> set[str]:
     return {f"{letter}-{kind}" for letter in "BI" for kind in kinds}
 
 
-def told_keys(
+def unread_keys(
     entries: Sequence[Entry], path: Path | None, known: Collection[str]
 ) -> Iterator[Record]:
-    """A remark that names the keys that are not read, in the order of their first appearance."""
+    """A remark that names the keys that are not read, if there are any, in the order they appear in."""
     keys = dict.fromkeys(
         key
         for _, value in entries
@@ -87,7 +88,7 @@ def told_keys(
 
 
 def as_object(value: Any) -> Any:
-    """spaCy's pairs [text, {"entities": ...}] as objects; all else as it is."""
+    """A pair [text, {"entities": ...}] of spaCy's as an object; any other value as it is."""
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str):
         if isinstance(value[1], Mapping):
             return {**value[1], "text": value[0]}
@@ -105,7 +106,7 @@ def _record(place: str, value: Any, options: Options, own: Collection[str]) -> R
         raise SkippedError(_ANSWERS[value["answer"]])
     key = _spans_key(value, own)
     text = text_of(value, options)
-    counts = others(value, key)
+    counts = unread_counts(value, key)
     found = [span for entry in value.get(key) or [] for span in _span(entry)]
     if _may_count_words(value, text, found):
         raise ProblemError(
@@ -115,8 +116,8 @@ def _record(place: str, value: Any, options: Options, own: Collection[str]) -> R
     return record(place, text, found, _words(value, key, text), counts)
 
 
-def others(value: Mapping[str, Any], key: str) -> dict[str, int]:
-    """What a record holds beside the spans or tags under a key: those under others, relations."""
+def unread_counts(value: Mapping[str, Any], key: str) -> dict[str, int]:
+    """How many spans, tags and relations a record holds that are not under this key."""
     counts: dict[str, int] = {}
     usual = [other for other in _SPANS if _holds(value, other) and value[other]]
     for other in [*usual, *_other_spans(value)]:
@@ -132,28 +133,31 @@ def others(value: Mapping[str, Any], key: str) -> dict[str, int]:
 
 
 def are_tags(held: Any) -> bool:
-    """Whether it is a list of tags, a string each, as words have; chunks are none."""
+    """Whether a value is a list of words' tags; those of chunks do not count."""
     if not _are_strings(held) or not {"O", "o"} & set(held) or not is_tagged(Counter(held)):
         return False
     labels = {tag[2:] for tag in held} - {""}
     return 2 * len(labels & CHUNKS) < len(labels) or not labels
 
 
-def _may_count_words(value: Mapping[str, Any], text: str, found: Sequence[Found]) -> bool:
-    """Whether offsets fit the record's tokens as well, and as characters cut words."""
+def _may_count_words(value: Mapping[str, Any], text: str, found: Sequence[RawSpan]) -> bool:
+    """Whether offsets may count the record's tokens: they fit those, and as characters they cut words."""
     words = value.get("tokens") or []
-    if not found or not _are_strings(words) or any(f.shown or f.end > len(words) for f in found):
+    if not found or not _are_strings(words) or any(f.copy or f.end > len(words) for f in found):
         return False
     borders = {at for word in split_words(text) for at in word}
     return any(f.start not in borders or f.end not in borders for f in found)
 
 
-def _span(entry: Any) -> list[Found]:
+def _span(entry: Any) -> list[RawSpan]:
     return of_list(entry) if isinstance(entry, list) else of_object(entry)
 
 
 def _spans_key(value: Mapping[str, Any], own: Collection[str]) -> str:
-    """The key of the spans; own: keys that hold some anywhere in the file. Raises ProblemError."""
+    """The key of a record's spans. Raises ProblemError.
+
+    own: the keys that hold spans in some record of the file.
+    """
     holding = [key for key in _SPANS if _holds(value, key)]
     if not any(value[key] or key in own for key in holding):
         holding += _other_spans(value)
@@ -162,7 +166,7 @@ def _spans_key(value: Mapping[str, Any], own: Collection[str]) -> str:
         raise ProblemError(f"spans under {' and '.join(map(repr, holding))}; fix: keep one")
     if holding:
         return holding[0]
-    # Prodigy leaves the key out where an accepted record has no span, but a choice has none ever
+    # Prodigy omits the key if an accepted record has no span; records of a choice never have any
     is_accepted = value.get("answer") == "accept" and not {"options", "accept"} & set(value)
     if is_accepted and not any(key in value for key in _SPANS):
         return "spans"
@@ -174,13 +178,14 @@ def _spans_key(value: Mapping[str, Any], own: Collection[str]) -> str:
 
 
 def holds_spans(value: Mapping[str, Any]) -> bool:
-    """Whether there is a list of spans under a usual key."""
+    """Whether there is a list of spans, or an empty list, under one of the usual keys."""
     return any(_holds(value, key) for key in _SPANS)
 
 
 def _holds(value: Mapping[str, Any], key: str) -> bool:
+    """Whether there is a list of spans under this key, or an empty list."""
     members = value.get(key)
-    # strings and numbers are classes of the text, or the task's label set
+    # strings and numbers are classes of the whole text, or the labels to choose from
     return isinstance(members, list) and (
         key == "spans"
         or not members
@@ -189,12 +194,12 @@ def _holds(value: Mapping[str, Any], key: str) -> bool:
 
 
 def _other_spans(value: Mapping[str, Any]) -> list[str]:
-    """Keys that hold spans under other names than the usual ones."""
+    """The keys that hold spans but are none of the usual ones."""
     return [
         key
         for key, members in value.items()
         if key not in _SPANS
-        and key not in _OTHERS
+        and key not in _NOT_SPANS
         and isinstance(members, list)
         and members
         and all(map(_is_span, members))
@@ -209,7 +214,7 @@ def _is_span(value: Any) -> bool:
 
 
 def text_of(value: Mapping[str, Any], options: Options) -> str:
-    """The record's text, by `text_field` if it is given. Raises ProblemError."""
+    """The record's text, that under `text_field` if it is given. Raises ProblemError."""
     key = options.text_field or ("text" if "text" in value else "data")
     text: Any = value
     for part in [key] if key in value else key.split("."):
@@ -224,7 +229,7 @@ def text_of(value: Mapping[str, Any], options: Options) -> str:
 
 
 def _words(value: Mapping[str, Any], key: str, text: str) -> list[tuple[int, int]]:
-    """The record's own words: minisift's ranges, or Prodigy's tokens without white space."""
+    """The words that the record gives: minisift's ranges, or Prodigy's tokens that are not white space."""
     if key == "spans" and "words" in value and not _are_strings(value["words"]):
         ranges = _members(value, "words")
         return [(_integer(word, 0, "word"), _integer(word, 1, "word")) for word in ranges]
@@ -233,7 +238,7 @@ def _words(value: Mapping[str, Any], key: str, text: str) -> list[tuple[int, int
         return []
     ranges = [(t.get("start"), t.get("end")) for t in tokens if isinstance(t, Mapping)]
     if len(ranges) < len(tokens) or any(type(at) is not int for pair in ranges for at in pair):
-        return []  # tokens of another kind
+        return []  # tokens without offsets
     return [(start, end) for start, end in ranges if text[start:end].strip()]
 
 
@@ -242,7 +247,7 @@ def _are_strings(value: Any) -> bool:
 
 
 def _members(value: Mapping[str, Any], key: str) -> list[Any]:
-    """The list of lists under a key."""
+    """The list of lists under a key. Raises ProblemError for anything else."""
     members = value[key]
     if members is None:
         return []

@@ -1,4 +1,7 @@
-"""Spans as other programs write them: offsets in their units, checked by their copies of the words."""
+"""Spans as other programs write them, with offsets in characters, UTF-16 units or bytes.
+
+Which of these it is shows in the copies of the spans' words that many files hold.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from minisift.data.examples import Span, shorten
 from minisift.data.formats.record import Doubt, ProblemError, Record
 
 _WHITE = re.compile(r"(?:\\[nrt]|\s)+")
-"""White space, and line ends and tabs that a front end wrote as a backslash and a letter."""
+"""White space, also line ends and tabs that some program wrote as a backslash and a letter."""
 
 _STARTS = ("start", "start_offset", "startOffset", "start_char", "start_idx", "begin", "from")
 _ENDS = ("end", "end_offset", "endOffset", "end_char", "end_idx", "stop", "to")
@@ -24,41 +27,41 @@ _MAYBE_WORDS = ("word", "surface", "mention")
 
 
 @dataclass(frozen=True)
-class Found:
+class RawSpan:
     """A span as a file has it."""
 
     start: int
     end: int
     label: str
-    shown: str | None = None
+    copy: str | None = None
     """The file's own copy of the span's words."""
     score: float = 1.0
     doubt: Doubt | None = None
     is_weak: bool = False
-    """Whether what is shown may as well be something else, such as an id."""
+    """Whether `copy` may be something else than a copy, such as an id."""
 
 
 def record(
     place: str,
     text: str,
-    found: Iterable[Found],
+    found: Iterable[RawSpan],
     words: Sequence[tuple[int, int]] = (),
     counts: Mapping[str, int] | None = None,
 ) -> Record:
-    """A Record whose spans count characters, whatever unit the file counts.
+    """A Record with spans in characters, whatever unit the file's offsets count.
 
-    Offsets are characters, unless the file's copies of the words do not agree with those and all
-    agree with UTF-16 units (of JavaScript and Java) or UTF-8 bytes. Copies agree if they differ in
-    white space only. Spans whose words agree with no unit are doubtful.
+    They count characters, unless the file's copies of the words contradict that and all agree with UTF-16
+    units (of JavaScript and Java) or UTF-8 bytes. A copy agrees if it differs in white space or case only.
+    If no unit agrees with all copies, the spans that differ from theirs are doubtful.
     """
-    found = [f if _is_copy(text, f) else replace(f, shown=None) for f in found]
+    found = [f if _is_copy(text, f) else replace(f, copy=None) for f in found]
     counted = dict(counts or {})
-    unit, moved = _agreeing(text, found)
+    unit, moved = _unit(text, found)
     if unit != "characters":
         counted[f"spans with offsets in {unit}"] = len(found)
     spans = tuple(Span(f.start, f.end, f.label, score=f.score) for f in moved)
     doubts = {
-        span: f.doubt or _differs(text, f)
+        span: f.doubt or _difference(text, f)
         for span, f in zip(spans, moved, strict=True)
         if f.doubt or not agrees(text, f)
     }
@@ -69,21 +72,25 @@ _UNITS: dict[str, Callable[[str], int]] = {
     "UTF-16 units": lambda char: 1 + (char > "\uffff"),
     "UTF-8 bytes": lambda char: len(char.encode("utf-8", "surrogatepass")),
 }
+"""Units other than characters, each with how many of them a character takes."""
 
 
-def _is_copy(text: str, found: Found) -> bool:
-    """Whether what is shown are words of the text: they begin where the span does, in some unit."""
-    if not found.shown:
+def _is_copy(text: str, found: RawSpan) -> bool:
+    """Whether `copy` is a copy of the span's words.
+
+    If that is in doubt, the text must have it where the span starts, in some unit.
+    """
+    if not found.copy:
         return False
     if not found.is_weak:
         return True
     places = [found, *(f for w in _UNITS.values() for f in _in_characters(text, [found], w) or ())]
-    return any(text[f.start :].startswith(found.shown) for f in places if f.start >= 0)
+    return any(text[f.start :].startswith(found.copy) for f in places if f.start >= 0)
 
 
-def _agreeing(text: str, found: Sequence[Found]) -> tuple[str, Sequence[Found]]:
-    """The unit of the offsets, and the spans with offsets in characters."""
-    units: dict[str, Sequence[Found]] = {"characters": found}
+def _unit(text: str, found: Sequence[RawSpan]) -> tuple[str, Sequence[RawSpan]]:
+    """The unit that the offsets count, and the spans with offsets in characters."""
+    units: dict[str, Sequence[RawSpan]] = {"characters": found}
     if not text.isascii():
         for unit, width in _UNITS.items():
             if (moved := _in_characters(text, found, width)) is not None:
@@ -96,9 +103,12 @@ def _agreeing(text: str, found: Sequence[Found]) -> tuple[str, Sequence[Found]]:
 
 
 def _in_characters(
-    text: str, found: Sequence[Found], width: Callable[[str], int]
-) -> list[Found] | None:
-    """The same spans with offsets in characters; None if one of them cuts a character."""
+    text: str, found: Sequence[RawSpan], width: Callable[[str], int]
+) -> list[RawSpan] | None:
+    """The spans with offsets in characters; None if one of the given offsets lies inside a character.
+
+    width: how many of the offsets' units a character takes.
+    """
     starts = [0, *accumulate(map(width, text))]
 
     def moved(at: int) -> int:
@@ -109,33 +119,34 @@ def _in_characters(
     return None if any(f.start < 0 or f.end < 0 for f in changed) else changed
 
 
-def agrees(text: str, found: Found, is_exact: bool = False) -> bool:
-    """Whether the file's copy of the words, if it has one, stands at the offsets: in the same white
-    space if `is_exact`.
+def agrees(text: str, found: RawSpan, is_exact: bool = False) -> bool:
+    """Whether the text at the offsets is the file's copy of the words, if there is one.
+
+    is_exact: whether white space and case count too.
     """
-    if found.shown is None or found.doubt:
+    if found.copy is None or found.doubt:
         return True
     if not 0 <= found.start < found.end <= len(text):
         return False
     there = text[found.start : found.end]
-    return there == found.shown or (not is_exact and _folded(there) == _folded(found.shown))
+    return there == found.copy or (not is_exact and _fold(there) == _fold(found.copy))
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     return _WHITE.sub(" ", text).strip().casefold()
 
 
-def _differs(text: str, found: Found) -> Doubt:
+def _difference(text: str, found: RawSpan) -> Doubt:
     there = shorten(text[max(0, found.start) : max(0, found.end)])
     return Doubt(
         "spans whose words differ from the text",
-        f"span ({found.start}, {found.end}, {found.label!r}) is {shorten(found.shown or '')} in the "
+        f"span ({found.start}, {found.end}, {found.label!r}) is {shorten(found.copy or '')} in the "
         f"file but {there} in the text",
     )
 
 
-def of_object(value: Any) -> list[Found]:
-    """A span that is an object: offsets, one label or several, maybe its words and a score.
+def of_object(value: Any) -> list[RawSpan]:
+    """The spans of an object: offsets, one label or several, perhaps a copy of the words and a score.
 
     Raises ProblemError.
     """
@@ -145,26 +156,26 @@ def of_object(value: Any) -> list[Found]:
         )
     start, end, label = (_first(value, keys) for keys in (_STARTS, _ENDS, _LABELS))
     weak = _MAYBE_WORDS if label == value.get("entity") else (*_MAYBE_WORDS, "entity")
-    shown = value.get("text") or _first(value, weak)
+    copy = value.get("text") or _first(value, weak)
     made = [
-        found_of(start, end, each, shown if isinstance(shown, str) else None, value.get("score"))
+        raw_span(start, end, each, copy if isinstance(copy, str) else None, value.get("score"))
         for each in (label if isinstance(label, list) and label else [label])
     ]
     return [replace(each, is_weak=not value.get("text")) for each in made]
 
 
-def of_list(value: Any) -> list[Found]:
-    """A span that is a list of start, end, label and maybe its words. Raises ProblemError."""
+def of_list(value: Any) -> list[RawSpan]:
+    """The span of a list: start, end, label, perhaps a copy of the words. Raises ProblemError."""
     start, end, label = (member(value, index, "span") for index in range(3))
-    shown = value[3] if isinstance(value, list) and len(value) > 3 else None
-    made = found_of(start, end, label, shown if isinstance(shown, str) else None)
+    copy = value[3] if isinstance(value, list) and len(value) > 3 else None
+    made = raw_span(start, end, label, copy if isinstance(copy, str) else None)
     return [replace(made, is_weak=True)]
 
 
-def found_of(
-    start: Any, end: Any, label: Any, shown: str | None = None, score: Any = None
-) -> Found:
-    """A span of values that are checked to be what they should. Raises ProblemError."""
+def raw_span(
+    start: Any, end: Any, label: Any, copy: str | None = None, score: Any = None
+) -> RawSpan:
+    """A span of these values. Raises ProblemError for values of other types than they should have."""
     if type(start) is not int or type(end) is not int:
         raise ProblemError(
             f"span offsets ({start!r}, {end!r}) are not integers; fix: count characters"
@@ -173,7 +184,7 @@ def found_of(
         raise ProblemError(f"span ({start}, {end}) has the label {label!r}; fix: give a string")
     if score is not None and type(score) not in (int, float):
         raise ProblemError(f"span ({start}, {end}) has the score {score!r}; fix: give a number")
-    return Found(start, end, label, shown, 1.0 if score is None else float(score))
+    return RawSpan(start, end, label, copy, 1.0 if score is None else float(score))
 
 
 def _first(value: Mapping[str, Any], keys: Sequence[str]) -> Any:

@@ -1,4 +1,4 @@
-"""What readers of formats yield, and how it becomes examples under the caller's policies."""
+"""Records, which the formats' readers yield, and how they become examples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minisift.exceptions import DataError
 
 @dataclass(frozen=True)
 class Options:
-    """What `minisift.read` lets users say about a file; see there."""
+    """The options of `minisift.read` that say how to read a file; see there."""
 
     word_column: int | str | None = None
     tag_column: int | str | None = None
@@ -27,17 +27,17 @@ class Options:
 
 @dataclass(frozen=True)
 class Doubt:
-    """Why a span may not be what was meant, though it has offsets: `on_misaligned` decides."""
+    """Why a span's offsets may be wrong; `on_misaligned` decides whether it is kept."""
 
     kind: str
-    """What is counted, in the plural."""
-    told: str
-    """The span and what is wrong with it."""
+    """What such spans are counted as, in the plural."""
+    message: str
+    """The span, and what is wrong with it."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A piece of a file with its place, not yet an Example: or why it is none."""
+    """A part of a file that is to become an Example, or the reason why it cannot."""
 
     place: str
     text: str = ""
@@ -45,13 +45,13 @@ class Record:
     words: tuple[tuple[int, int], ...] = ()
     doubts: Mapping[Span, Doubt] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
-    """What of it is not read, or is read otherwise than it is written."""
+    """What of it is not read, or is not read as it is written."""
     problem: str = ""
     """What is wrong and how to mend it; empty for a good record."""
     skipped: str = ""
     """Why it is not meant to be used (say, rejected by its annotator)."""
     note: str = ""
-    """Something to tell about the file as a whole; such a record holds nothing else but counts."""
+    """A remark on the file as a whole; such a record has neither text nor spans, at most counts."""
 
 
 class ProblemError(ValueError):
@@ -63,7 +63,7 @@ class SkippedError(ValueError):
 
 
 def collect(records: Iterable[Record], on_error: OnError, on_misaligned: OnMisaligned) -> Examples:
-    """Examples from records under the caller's policies; raises DataError with the place."""
+    """Examples from records. Raises DataError, with the place, for what the policies do not let pass."""
     if on_error not in ("error", "skip") or on_misaligned not in ("error", "snap", "skip"):
         raise ValueError(
             f"on_error={on_error!r}, on_misaligned={on_misaligned!r}; fix: on_error is 'error' or "
@@ -106,14 +106,14 @@ def collect(records: Iterable[Record], on_error: OnError, on_misaligned: OnMisal
 
 
 def _settle(record: Record, on_misaligned: OnMisaligned) -> tuple[Record, Counter[str]]:
-    """The record with its doubtful spans kept or dropped, and how many."""
+    """The record with its doubtful spans kept or dropped, and how many there were. Raises DataError."""
     decided: Counter[str] = Counter()
     if not record.doubts:
         return record, decided
     doubts = [record.doubts[span] for span in record.spans if span in record.doubts]
     if on_misaligned == "error":
         raise DataError(
-            f"{doubts[0].told}; fix: correct it, or on_misaligned='snap' takes its offsets as they "
+            f"{doubts[0].message}; fix: correct it, or on_misaligned='snap' takes its offsets as they "
             "are, 'skip' drops it"
         )
     what = "kept" if on_misaligned == "snap" else "dropped"
@@ -124,6 +124,7 @@ def _settle(record: Record, on_misaligned: OnMisaligned) -> tuple[Record, Counte
 
 
 def _check(record: Record) -> None:
+    """Raises DataError for a span that is empty or leaves the text."""
     for span in record.spans:
         if not 0 <= span.start < span.end <= len(record.text):
             raise DataError(

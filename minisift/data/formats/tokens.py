@@ -1,4 +1,4 @@
-"""JSON records of words: with a tag for each (Hugging Face's form), or spans of them (GLiNER's)."""
+"""JSON records of words, with a tag for each (as Hugging Face has them) or spans of words (GLiNER)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,26 @@ from typing import Any
 
 from minisift.data.examples import Span
 from minisift.data.formats.columns import record
-from minisift.data.formats.objects import WORDS, Entry, are_tags, holds_spans, others, told_keys
-from minisift.data.formats.offsets import found_of, member
+from minisift.data.formats.objects import (
+    WORDS,
+    Entry,
+    are_tags,
+    holds_spans,
+    unread_counts,
+    unread_keys,
+)
+from minisift.data.formats.offsets import member, raw_span
 from minisift.data.formats.record import Options, ProblemError, Record
 from minisift.data.tags import is_tagged, notation
 from minisift.exceptions import DataError
 
 _TAGS = ("ner_tags", "tags", "labels", "ner", "ner_labels", "label")
 _SIDECARS = ("label.json", "labels.json", "dataset_info.json", "dataset_infos.json")
-"""Files beside the data in which data sets of the hub keep the names of numbered tags."""
+"""Files beside the data that say what tags that are numbers stand for, as data sets of the hub have."""
 
 
 def words_key(value: Any) -> str | None:
-    """The key of a record's list of words, if it has one."""
+    """The key of a record's list of words; None if it has none."""
     if not isinstance(value, Mapping):
         return None
     for key in WORDS:
@@ -36,7 +43,7 @@ def words_key(value: Any) -> str | None:
 
 
 def with_words(value: Any) -> Any:
-    """A record of a sentence and a tag for each of its words, with the words; all else as it is."""
+    """A record of a sentence and tags, with the sentence's words added; any other value as it is."""
     if not isinstance(value, Mapping) or words_key(value) is not None:
         return value
     for key in ("text", "sentence", "Sentence"):
@@ -57,7 +64,7 @@ def is_gliner(value: Any) -> bool:
 
 
 def is_tagged_words(value: Any) -> bool:
-    """Whether the record has a tag, a string or a number, for each of its words."""
+    """Whether the record has words and a list of tags, which may be strings or numbers."""
     key = words_key(value)
     if key is None or (isinstance(value.get("text"), str) and holds_spans(value)):
         return False
@@ -66,24 +73,27 @@ def is_tagged_words(value: Any) -> bool:
 
 
 def read_gliner(entries: Sequence[Entry], options: Options, path: Path | None) -> Iterator[Record]:
-    """Records of words and spans of them; the last word of a span is counted in."""
-    yield from told_keys(entries, path, (*WORDS, "text", "ner"))
+    """Records of words and spans of words, in GLiNER's way: a span's end is its last word."""
+    yield from unread_keys(entries, path, (*WORDS, "text", "ner"))
     for place, value in entries:
         words = value[words_key(value)]
         try:
             for word in words:
                 _check_word(word)
-            text, ranges = _placed(words, value.get("text"))
-            spans = [_of_words(span, ranges) for span in value["ner"]]
+            text, ranges = _locate(words, value.get("text"))
+            spans = [_span(span, ranges) for span in value["ner"]]
         except ProblemError as error:
             yield Record(place, problem=str(error))
         else:
-            yield Record(place, text, tuple(spans), tuple(ranges), counts=others(value, "ner"))
+            yield Record(
+                place, text, tuple(spans), tuple(ranges), counts=unread_counts(value, "ner")
+            )
 
 
-def _placed(words: Sequence[str], text: Any) -> tuple[str, list[tuple[int, int]]]:
-    """The record's own text and where its words are, if there is nothing else in it; else the words
-    joined by blanks.
+def _locate(words: Sequence[str], text: Any) -> tuple[str, list[tuple[int, int]]]:
+    """A text, and where its words are in it.
+
+    It is the given text if that consists of the words, else the words joined by spaces.
     """
     ranges, at = [], 0
     for word in words if isinstance(text, str) else ():
@@ -99,9 +109,9 @@ def _placed(words: Sequence[str], text: Any) -> tuple[str, list[tuple[int, int]]
     return text, [(end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True)]
 
 
-def _of_words(span: Any, ranges: Sequence[tuple[int, int]]) -> Span:
+def _span(span: Any, ranges: Sequence[tuple[int, int]]) -> Span:
     first, last, label = (member(span, index, "span") for index in range(3))
-    found_of(first, last, label)
+    raw_span(first, last, label)
     if not 0 <= first <= last < len(ranges):
         raise ProblemError(
             f"span ({first}, {last}, {label!r}) is empty or leaves the {len(ranges)} words; fix: count "
@@ -116,28 +126,34 @@ def _check_word(word: Any) -> None:
 
 
 def read(entries: Sequence[Entry], options: Options, path: Path | None) -> Iterator[Record]:
-    """Records of words and tags; path: the file, beside which names of tags may lie."""
+    """Records of words and tags.
+
+    path: the file; another one beside it may hold the names of tags.
+    """
     key = _tags_key(entries, options.tag_column)
     names = _names(entries, key, options.names, path)
     if path is not None and names and options.names is None:
         yield Record(str(path), note="the names of tags are those of the file beside it")
-    yield from told_keys(entries, path, (*WORDS, "text", key))
+    yield from unread_keys(entries, path, (*WORDS, "text", key))
     rows = [(place, value[words_key(value)], value.get(key)) for place, value in entries]
     made = of_rows(rows, names, options.scheme)
     for each, (_, value) in zip(made, entries, strict=True):
-        text, ranges = _placed([each.text[a:b] for a, b in each.words], value.get("text"))
+        text, ranges = _locate([each.text[a:b] for a, b in each.words], value.get("text"))
         moved = dict(zip(each.words, ranges, strict=True))
         starts = {old[0]: new[0] for old, new in moved.items()}
         ends = {old[1]: new[1] for old, new in moved.items()}
         spans = tuple(Span(starts[s.start], ends[s.end], s.label) for s in each.spans)
-        counts = {**each.counts, **others(value, key)}
+        counts = {**each.counts, **unread_counts(value, key)}
         yield replace(each, text=text, spans=spans, words=tuple(ranges), counts=counts)
 
 
 def of_rows(
     rows: Sequence[tuple[str, Any, Any]], names: Mapping[int, str] | None, scheme: str | None
 ) -> Iterator[Record]:
-    """Records of (place, words, tags), one a row; names: of tags that are numbers."""
+    """Records of rows of (place, words, tags).
+
+    names: what tags that are numbers stand for.
+    """
     checked: list[tuple[str, list[str], list[str]] | Record] = []
     for place, words, tags in rows:
         try:
@@ -154,7 +170,7 @@ def of_rows(
 
 
 def _tags(words: Any, tags: Any, names: Mapping[int, str] | None) -> list[str]:
-    """A row's tags as strings. Raises ProblemError."""
+    """A row's tags as strings. Raises ProblemError for words or tags that cannot be used."""
     if words is None or not isinstance(tags, list):
         raise ProblemError("no words or no tags; fix: drop the row")
     if len(words) != len(tags):
@@ -171,7 +187,10 @@ def _tags(words: Any, tags: Any, names: Mapping[int, str] | None) -> list[str]:
 
 
 def _tags_key(entries: Sequence[Entry], wanted: int | str | None) -> str:
-    """The key of the tags: the one that is asked for, a usual one, or the only list of tags."""
+    """The key of the tags: the one asked for, else a usual one, else that of the only list of tags.
+
+    Raises DataError if there is no such list, or several.
+    """
     place, first = entries[0]
     lists: dict[str, Counter[Any]] = {}
     for _, value in entries:
@@ -217,7 +236,11 @@ def _names(
 
 
 def tag_names(given: Any, key: str) -> dict[int, str]:
-    """Names of numbered tags: a list, a ClassLabel, a mapping either way, or a JSON file with one."""
+    """What tags that are numbers stand for, by number.
+
+    given: a list, a ClassLabel, a mapping from or to numbers, or the path of a JSON file with one of
+    these. key: that of the tags, to find them in the description of a data set.
+    """
     shown = given
     if isinstance(given, str | os.PathLike):
         if not Path(given).is_file():
@@ -251,7 +274,7 @@ def tag_names(given: Any, key: str) -> dict[int, str]:
 
 
 def _in_features(content: Any, key: str) -> Any:
-    """The names in a data set's own description (dataset_info.json)."""
+    """The names of the tags in the description of a data set (dataset_info.json); None if not there."""
     if not isinstance(content, Mapping):
         return None
     features = content.get("features")

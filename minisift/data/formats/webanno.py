@@ -1,4 +1,4 @@
-"""WebAnno TSV 3, which INCEpTION exports too: a token a line, a column for each feature of each layer.
+"""WebAnno TSV 3, which INCEpTION exports too: a token a line, a column for each layer's features.
 
 Format: WebAnno's user guide, appendix "WebAnno TSV 3.2 File format".
 """
@@ -24,14 +24,14 @@ _LAYER = re.compile(r"#T_(SP|CH|RL)=([^|]+)\|?(.*)")
 _ROW = re.compile(r"\d+-\d+(\.\d+)?\t(\d+)-(\d+)\t")
 _BAR = re.compile(r"(?<!\\)\|")
 _ESCAPE = re.compile(r"\\(.)")
-_ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 _USUAL = ("NamedEntity", "value")
 
 
 @dataclass(frozen=True)
 class _Feature:
     kind: str
-    """SP for spans, CH for chains, RL for relations."""
+    """Of its layer: SP for spans, CH for chains, RL for relations."""
     layer: str
     name: str
 
@@ -46,14 +46,14 @@ class _Row:
     end: int
     token: str
     is_part: bool
-    """Whether it is a part of the token before it."""
+    """Whether it is a part of the token in the row before it."""
     values: list[str]
 
     def value(self, column: int) -> str:
         return (self.values[column] if column < len(self.values) else "") or "_"
 
-    def marked(self) -> list[int]:
-        """The columns in which it is in a span, with a value or without."""
+    def span_columns(self) -> list[int]:
+        """The columns in which the token belongs to a span, whether with a value or without."""
         return [column for column in range(len(self.values)) if self.value(column) != "_"]
 
 
@@ -64,7 +64,7 @@ class _Sentence:
 
 
 def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
-    """A record for each sentence; spans are those of one feature (`tag_column`, or the only one)."""
+    """A record for each sentence, with the spans of one feature: `tag_column`, or the only one."""
     path = Path(source)
     features: list[_Feature] = []
     sentences = [_Sentence([], [])]
@@ -88,8 +88,8 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
                 f"{path}:{number}: {line[:60]!r} is no token's line; fix: export it again"
             )
     sentences = [sentence for sentence in sentences if sentence.rows]
-    filled = _filled(sentences, features)
-    marked = {c for sentence in sentences for row in sentence.rows for c in row.marked()}
+    filled = _rows_of_columns(sentences, features)
+    marked = {c for sentence in sentences for row in sentence.rows for c in row.span_columns()}
     column = _column(path, features, filled, marked, options.tag_column)
     for other, rows in filled.items():
         if other != column:
@@ -104,17 +104,19 @@ def read(source: str | os.PathLike[str], options: Options) -> Iterator[Record]:
             yield Record(place, problem=str(error))
 
 
-def _filled(sentences: Sequence[_Sentence], features: Sequence[_Feature]) -> dict[int, int]:
-    """The columns that say anything, and in how many rows.
+def _rows_of_columns(
+    sentences: Sequence[_Sentence], features: Sequence[_Feature]
+) -> dict[int, int]:
+    """In how many rows each column has a value; columns without any are left out.
 
-    A star is a span without a value, which says something only where the layer has one feature.
+    A star, which is a span without a value, counts as one only if its layer has a single feature.
     """
     layers = Counter(feature.layer for feature in features)
     counted: Counter[int] = Counter()
     for sentence in sentences:
         for row in sentence.rows:
             for column, feature in enumerate(features):
-                value = _parsed(row.value(column))[0]
+                value = _parse(row.value(column))[0]
                 counted[column] += value != "_" and (value != "*" or layers[feature.layer] == 1)
     return dict(+counted)
 
@@ -126,7 +128,10 @@ def _column(
     marked: Collection[int],
     wanted: int | str | None,
 ) -> int:
-    """The column of the labels. filled: columns that say anything; marked: those of any span."""
+    """The column of the labels. Raises DataError if it is not clear which.
+
+    filled: the columns that have values; marked: those that have spans.
+    """
     spans = [column for column, feature in enumerate(features) if feature.kind == "SP"]
     if wanted is not None:
         found = [
@@ -150,15 +155,18 @@ def _column(
 
 
 def _record(place: str, sentence: _Sentence, column: int, seen: set[str]) -> Record:
-    """A sentence with the spans of a column; seen: ids of spans in sentences before it."""
-    text, at = _placed(sentence)
+    """A sentence with the spans of a column.
+
+    seen: the ids of spans in the sentences before it, to which its own are added.
+    """
+    text, at = _locate(sentence)
     tokens = [row for row in sentence.rows if not row.is_part]
     words = tuple((at[row.start], at[row.end]) for row in tokens)
     spans: dict[str, Span] = {}
     counts: Counter[str] = Counter()
     for row in sentence.rows:
-        for number, told in enumerate(_BAR.split(row.value(column))):
-            value, name = _parsed(told)
+        for number, cell in enumerate(_BAR.split(row.value(column))):
+            value, name = _parse(cell)
             if value == "_":
                 continue
             key = name or f"{row.line}:{number}"
@@ -168,20 +176,21 @@ def _record(place: str, sentence: _Sentence, column: int, seen: set[str]) -> Rec
                 spans[key] = Span(spans[key].start, at[row.end], spans[key].label)
             else:
                 counts["spans cut where a sentence ends"] += key in seen
-                spans[key] = Span(at[row.start], at[row.end], _unescaped(value))
+                spans[key] = Span(at[row.start], at[row.end], _unescape(value))
     seen.update(spans)
     return Record(place, text, tuple(spans.values()), words, counts=+counts)
 
 
-def _placed(sentence: _Sentence) -> tuple[str, dict[int, int]]:
-    """The sentence's text, and where in it the offsets of its rows are. Raises ProblemError.
+def _locate(sentence: _Sentence) -> tuple[str, dict[int, int]]:
+    """The sentence's text, and the index in it of each offset of its rows. Raises ProblemError.
 
-    Offsets count from the document's begin, in UTF-16 units (or, by other programs, in characters).
+    Offsets count from the begin of the document, in UTF-16 units, or in characters if another program
+    wrote the file.
     """
     rows = sentence.rows
     written = "\n".join(sentence.texts)
-    wanted = [_unescaped(row.token) for row in rows]
-    for text, wide in product((_unescaped(written), written), (True, False)):
+    wanted = [_unescape(row.token) for row in rows]
+    for text, wide in product((_unescape(written), written), (True, False)):
         ends = [0, *accumulate(1 + (wide and char > "\uffff") for char in text)]
         first = text.find(wanted[0])
         base = rows[0].start - ends[max(first, 0)]
@@ -196,12 +205,12 @@ def _placed(sentence: _Sentence) -> tuple[str, dict[int, int]]:
     )
 
 
-def _parsed(told: str) -> tuple[str, str | None]:
-    """A cell's value, and the number that tells which rows are of one span."""
-    value, _, number = told.removesuffix("]").rpartition("[")
-    is_numbered = told.endswith("]") and number.isdecimal() and not value.endswith("\\")
-    return (value, number) if is_numbered else (told, None)
+def _parse(cell: str) -> tuple[str, str | None]:
+    """A cell's value, and the number that all rows of a span share, if there is one."""
+    value, _, number = cell.removesuffix("]").rpartition("[")
+    is_numbered = cell.endswith("]") and number.isdecimal() and not value.endswith("\\")
+    return (value, number) if is_numbered else (cell, None)
 
 
-def _unescaped(text: str) -> str:
-    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), text)
+def _unescape(text: str) -> str:
+    return _ESCAPE.sub(lambda found: _ESCAPES.get(found[1], found[1]), text)

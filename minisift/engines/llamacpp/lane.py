@@ -72,6 +72,7 @@ class Lane:
         if not self._is_plain:
             params.n_ubatch = _CALL
             params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
+            params.offload_kqv = params.op_offload = False  # should there be a GPU
         self._handle: Any = None
         self._open(context if self._is_plain else min(context, _SHORT))
 
@@ -81,7 +82,8 @@ class Lane:
             self._model.drop(self._handle)
         self._handle = self._prefix = None
         self._size = 0  # should there be no memory for it, the next text tries again
-        self._params.n_ctx = size + UNIT + _MULTIPLE
+        # with fewer tokens than sequences llama.cpp ends the process
+        self._params.n_ctx = max(size + UNIT + _MULTIPLE, self._params.n_seq_max)
         self._handle = self._model.context(self._params)
         self._memory = native.Memory(self._handle)
         self._cells = Cells(self._memory, size, self._texts, self._fill)

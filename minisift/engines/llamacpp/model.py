@@ -33,7 +33,7 @@ def start(is_native: bool = True) -> None:
     native.send_log(logger.debug if logger.isEnabledFor(logging.DEBUG) else None)
     _initialize()
     if is_native:
-        _is_without_amx()
+        is_without_amx()
 
 
 @cache
@@ -46,7 +46,7 @@ def _has_amx() -> bool:
 
 
 @cache
-def _is_without_amx() -> bool:
+def is_without_amx() -> bool:
     """Whether llama.cpp has no AMX, or none any more."""
     if not _has_amx() or native.without_amx():
         return True
@@ -68,7 +68,7 @@ def load_file(path: str | os.PathLike[str], is_native: bool = True, **settings: 
     params = llama.llama_model_default_params()
     for name, value in settings.items():
         setattr(params, name, value)
-    if not (_is_without_amx() if is_native else not _has_amx()):
+    if not (is_without_amx() if is_native else not _has_amx()):
         params.use_extra_bufts = False
     model = llama.llama_model_load_from_file(os.fsencode(path), params)
     if not model:

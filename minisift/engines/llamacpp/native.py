@@ -326,7 +326,7 @@ class Watcher:
             except BaseException as error:  # noqa: BLE001  C would take it for "cancel"
                 self._wanted, self._is_due = 0, False
                 self.fault = f"{type(error).__name__}: {error}"
-                return True
+                return not asked  # no node is wanted, nothing is cancelled
 
         self.callback = llama.ggml_backend_sched_eval_callback(watch)
 
@@ -340,10 +340,11 @@ class Watcher:
         """After the call: the node, [tokens, width] float32; None if nothing was wanted, or something was
         wrong (`fault`) and llama.cpp has computed all by itself."""
         found, self._states = self._states, None
+        wanted, self._wanted = self._wanted, 0
         if self._is_due:  # cancelled, in a way that no handler of ours has seen
             self.fault = "a call was cut short"
             raise RuntimeError("llama.cpp's computation was cut short; fix: call again")
-        if found is None and self._wanted and not self.fault:
+        if found is None and wanted and not self.fault:
             self.fault = f"it computes no {self._node.decode()}"
         return found
 

@@ -10,11 +10,13 @@ pytest.importorskip("gguf")
 import tokenizers
 import torch
 import transformers
-from test_head import last_logits
+from support.logits import next_logits
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from minisift.engines.llamacpp import native
 from minisift.engines.llamacpp.matrix import head_of
 from minisift.engines.llamacpp.model import load_tokenizer
+from minisift.engines.llamacpp.scheduler import LlamaCppEngine
 from minisift.export.convert import Converter
 from minisift.export.verify import llama_logits
 from minisift.models.source import resolve
@@ -260,14 +262,18 @@ def test_llama_cpp_computes_the_same(family, written):
     assert torch.equal(found.argmax(-1), wanted.argmax(-1))
 
 
-def test_the_head_for_allowed_tokens_gives_the_same_logits(family, written):
+def test_the_head_for_allowed_tokens_gives_the_same_logits(family, written, monkeypatch, caplog):
     _, _, tokenizer, name = family
-    head = head_of(written[0], None)
-    if not head:
+    if not head_of(written[0], None):
         assert name in MORE_THAN_A_PRODUCT
         return
     ids = tokenizer(texts()[0], add_special_tokens=False)["input_ids"][:40]
-    expected, found = (last_logits(written[0], ids, used) for used in (None, head))
+    tokens, found = next_logits(LlamaCppEngine(written[0], n_gpu_layers=0), ids)
+    assert not caplog.messages
+    monkeypatch.setattr(native, "symbol", lambda name: None)
+    own, expected = next_logits(LlamaCppEngine(written[0], n_gpu_layers=0), ids)
+    assert "llama.cpp multiplies all of the output head" in caplog.text
+    assert tokens == own
     assert abs(found - expected).max() <= 1e-4 * abs(expected).max()
 
 

@@ -1,12 +1,10 @@
 """Where texts lie in llama.cpp's cache, and that it changes no answer."""
 
 import random
-import signal
 
 import pytest
 
 import minisift
-from minisift.engines.llamacpp import cells as module
 from minisift.engines.llamacpp.cells import FILL, PADDING, PREFIX, Cells
 
 
@@ -45,10 +43,8 @@ class Memory:
 
 
 @pytest.mark.parametrize("prefix", [0, 1, 16, 63, 64, 100, 302, 700])
-def test_each_text_lies_in_units_of_16_cells_in_order(prefix, monkeypatch):
+def test_each_text_lies_in_units_of_16_cells_in_order(prefix):
     memory = Memory(2600)
-    monkeypatch.setattr(module.llama, "llama_memory_seq_rm", Memory.remove)
-    monkeypatch.setattr(module.llama, "llama_memory_seq_cp", Memory.copy)
 
     def fill(sequence, count):
         count = count or max(FILL, prefix)
@@ -103,8 +99,7 @@ def test_each_text_lies_in_units_of_16_cells_in_order(prefix, monkeypatch):
     assert max(memory.cells) < Cells.sequences(9)
 
 
-def test_a_scarce_context_stays_open(monkeypatch):
-    monkeypatch.setattr(module.llama, "llama_memory_seq_rm", Memory.remove)
+def test_a_scarce_context_stays_open():
     filled = []
     cells = Cells(Memory(512), 512, 4, lambda _, count: filled.append(count))
     cells.lay(300)
@@ -113,18 +108,15 @@ def test_a_scarce_context_stays_open(monkeypatch):
     assert cells.capacity == 0
 
 
-@pytest.fixture(scope="module")
-def quantized(fitted, folder):
-    fitted.export(folder / "cells.gguf", quantization="q4_0", verify=False)
-    return folder / "cells.gguf"
+def load(path, **options):
+    """On the CPU, where texts have cells of their own."""
+    return minisift.load(path, n_gpu_layers=0, **options)
 
 
-def test_texts_that_outgrow_their_cells_or_run_alone_get_the_same_answers(
-    quantized, dev, monkeypatch
-):
+def test_texts_that_outgrow_their_cells_or_run_alone_get_the_same_answers(q4_0, dev, monkeypatch):
     from minisift.engines.llamacpp.lane import Text
 
-    labeler = minisift.load(quantized)
+    labeler = load(q4_0)
     expected = [labeler.predict(example) for example in dev]
     init, restart, extend = Text.__init__, Text.restart, Cells.extend
     restarted = []
@@ -151,84 +143,19 @@ def test_texts_that_outgrow_their_cells_or_run_alone_get_the_same_answers(
     assert restarted
 
 
-def test_without_demonstrations_and_in_a_scarce_context(quantized, dev):
-    bare = minisift.load(quantized).prompted([])
+def test_without_demonstrations_and_in_a_scarce_context(q4_0, dev):
+    bare = load(q4_0).prompted([])
     assert [bare.predict(e) for e in dev[:6]] == bare.predict(dev[:6])
-    expected = bare.prompted(minisift.load(quantized).description.demonstrations).predict(dev[:6])
+    expected = bare.prompted(load(q4_0).description.demonstrations).predict(dev[:6])
     for context in (400, 1000):
-        assert minisift.load(quantized, context=context).predict(dev[:6]) == expected
+        assert load(q4_0, context=context).predict(dev[:6]) == expected
 
 
-def test_a_context_grows_for_a_long_text_between_short_ones(quantized, dev):
-    labeler = minisift.load(quantized)
+def test_a_context_grows_for_a_long_text_between_short_ones(q4_0, dev):
+    labeler = load(q4_0)
     expected = labeler.predict(dev[:8])
     long = minisift.Example(" ".join(example.text for example in dev * 4)[:6000])
     found = labeler.predict([*dev[:4], long, *dev[4:8]], on_long="error")
     assert found[:4] + found[5:] == expected
     assert found[4] == labeler.predict(long, on_long="error")
     assert labeler.predict(dev[:8]) == expected
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers on this system")
-def test_an_interrupt_at_any_moment_changes_no_later_answer(quantized, dev):
-    labeler = minisift.load(quantized)
-    expected = labeler.predict(dev)
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    interrupted = 0
-    try:
-        for tenth in range(8):
-            signal.setitimer(signal.ITIMER_REAL, 0.03 + 0.1 * tenth)
-            try:
-                labeler.predict(dev * 4)
-            except KeyboardInterrupt:
-                interrupted += 1
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            assert labeler.predict(dev) == expected
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert interrupted
-
-
-def test_each_answer_is_given_before_the_next_text_is_asked_for(quantized, dev):
-    answers = []
-
-    def texts():
-        for number, example in enumerate(dev[:4]):
-            assert len(answers) == number
-            yield example
-
-    labeler = minisift.load(quantized)
-    for spans in labeler.stream(texts(), batch_size=1):
-        answers.append(spans)
-    assert answers == labeler.predict(dev[:4])
-
-
-def test_streams_that_are_left_and_labelers_that_are_closed_meanwhile(quantized, dev):
-    labeler = minisift.load(quantized)
-    expected = labeler.predict(dev)
-    for _ in range(3):
-        stream = labeler.stream(dev * 2)
-        assert next(stream) == expected[0]
-        stream.close()
-        assert labeler.predict(dev) == expected
-    stream = labeler.stream(dev * 2)
-    next(stream)
-    labeler.close()
-    with pytest.raises(RuntimeError, match="this labeler is closed; fix: load it again"):
-        list(stream)
-    for prompt in (dev[0], dev):
-        with pytest.raises(RuntimeError, match="this labeler is closed"):
-            labeler.predict(prompt)
-
-
-def test_more_texts_than_llama_cpp_has_sequences_for_are_an_error(quantized):
-    with pytest.raises(ValueError, match=r"sequences=5000; fix: \d+ or fewer"):
-        minisift.load(quantized, sequences=5000)
-
-
-def test_the_log_is_there_for_who_wants_it(quantized, caplog):
-    minisift.load(quantized).close()
-    assert not caplog.records
-    with caplog.at_level("DEBUG", logger="minisift.engines.llamacpp.model"):
-        minisift.load(quantized).close()
-    assert any("general.architecture" in record.message for record in caplog.records)

@@ -313,7 +313,7 @@ def test_balanced_channels_compute_the_same(family, written, tmp_path):
     ids = tokenizer(" ".join(texts()[:9]), add_special_tokens=False)["input_ids"][:200]
     converter = written[1]
     heard = converter.hear(model, [ids])
-    change = converter.balanced(heard)
+    change = converter.find_balance(heard)
     assert change.taken
     converter.write(tmp_path / "balanced.gguf", {}, change, full=True)
     found, wanted = logits_of(tmp_path / "balanced.gguf", ids), logits_of(written[0], ids)

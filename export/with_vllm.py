@@ -15,9 +15,9 @@ from vllm import LLM, SamplingParams
 from vllm.sampling_params import StructuredOutputsParams
 
 from minisift import Example
-from minisift.gbnf import gbnf
-from minisift.response import LEAD, parse, target_of
-from minisift.tokenizer import load_tokenizer
+from minisift.decoding.gbnf import gbnf
+from minisift.models.tokenizer import load_tokenizer
+from minisift.prompting.response import LEAD, parse, target_of
 
 KIT = json.loads(Path(__file__).with_name("prompt.json").read_text(encoding="utf-8"))
 BY_NAME = {name: label for label, name in KIT["names"].items()}
@@ -26,18 +26,17 @@ BY_NAME = {name: label for label, name in KIT["names"].items()}
 def main(folder: str, texts: list[str]) -> None:
     llm = LLM(folder, enable_prefix_caching=True)
     tokenizer = load_tokenizer(folder)  # one that takes control tokens in a text for text
-    examples = [Example(text) for text in texts]
+    targets = [target_of(Example(text)) for text in texts]
     prompts, settings = [], []
-    for example in examples:
-        target = target_of(example)
+    for target in targets:
         ids = tokenizer.encode(LEAD + target.text)
         prompts.append({"prompt_token_ids": [*KIT["prefix"], *ids, *KIT["turn"]]})
         grammar = StructuredOutputsParams(grammar=gbnf(target, KIT["names"]))
         settings.append(SamplingParams(temperature=0, max_tokens=512, structured_outputs=grammar))
-    for example, output in zip(examples, llm.generate(prompts, settings), strict=True):
-        spans = parse(output.outputs[0].text, example, BY_NAME)
+    for target, output in zip(targets, llm.generate(prompts, settings), strict=True):
+        spans = parse(output.outputs[0].text, target, BY_NAME)
         found = [{"start": s.start, "end": s.end, "label": s.label, "text": s.text} for s in spans]
-        print(json.dumps({"text": example.text, "spans": found}, ensure_ascii=False))
+        print(json.dumps({"text": target.example.text, "spans": found}, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import unicodedata
 import urllib.request
@@ -19,7 +20,7 @@ from support.places import ROOT
 from support.strategies import LABELS, TASK, examples, texts
 
 import minisift
-from minisift.data.examples import Example
+from minisift.data.examples import Example, Span
 from minisift.data.text import split_words
 from minisift.decoding.gbnf import gbnf, gbnf_of_labels
 from minisift.exceptions import ResponseError
@@ -150,7 +151,58 @@ def test_a_kit_describes_its_prompt(kit, labeler):
         path.name for path in kit.iterdir() if path.name not in ("README.md", "package.json")
     ):
         assert name in readme
-    compile((kit / "with_vllm.py").read_text(), "with_vllm.py", "exec")
+
+
+VLLM = """
+import json, os, sys
+from types import SimpleNamespace
+
+class SamplingParams:
+    def __init__(self, **options):
+        self.grammar = options["structured_outputs"].grammar
+
+class LLM:
+    def __init__(self, folder, **options):
+        self.folder = folder
+
+    def generate(self, prompts, settings):
+        asked = [[p["prompt_token_ids"], s.grammar] for p, s in zip(prompts, settings)]
+        print(json.dumps(asked), file=sys.stderr)
+        for text in json.loads(os.environ["ANSWERS"]):
+            yield SimpleNamespace(outputs=[SimpleNamespace(text=text)])
+"""
+
+
+def test_the_program_for_vllm_asks_and_parses_as_minisift_does(kit, labeler, small_base, tmp_path):
+    """vLLM itself needs a GPU: a stand-in hands out answers and tells what it was asked."""
+    (tmp_path / "vllm").mkdir()
+    (tmp_path / "vllm" / "__init__.py").write_text(VLLM)
+    params = (
+        "class StructuredOutputsParams:\n    def __init__(self, grammar): self.grammar = grammar\n"
+    )
+    (tmp_path / "vllm" / "sampling_params.py").write_text(params)
+    given_texts = ["Ann  took\ttea, Ann.", "no names"]
+    gold = Example(given_texts[0], (Span(15, 18, "PERSON"),))
+    names = labeler.description.task.names
+    answers = [render(target_of(gold), names), "\n"]
+    done = subprocess.run(
+        [sys.executable, str(kit / "with_vllm.py"), str(small_base), *given_texts],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "ANSWERS": json.dumps(answers)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    asked = json.loads(done.stderr.splitlines()[-1])
+    for text, (ids, grammar) in zip(given_texts, asked, strict=True):
+        target = target_of(Example(text))
+        assert ids == [*labeler.prefix, *labeler.renderer.text(target)]
+        assert grammar == gbnf(target, names)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    span = {"start": 15, "end": 18, "label": "PERSON", "text": "Ann"}
+    assert found == [
+        {"text": given_texts[0], "spans": [span]},
+        {"text": given_texts[1], "spans": []},
+    ]
 
 
 def _same(labeler, texts, lines):

@@ -45,6 +45,12 @@ needs_node_llama = pytest.mark.skipif(
 )
 
 
+def real(test):
+    """Asks a model that learned something: another one writes words that cross the seams of tokens, which
+    grammars of characters let other runtimes do."""
+    return pytest.mark.slow(pytest.mark.parametrize("labeler", ["fitted"], indirect=True)(test))
+
+
 @given(examples())
 def test_the_grammar_of_labels_takes_what_a_texts_own_takes(example):
     labels = "|".join(re.escape(f": {name}") for name in LABELS.values())
@@ -260,6 +266,7 @@ def _run(command, texts, **env):
     return done.stdout.splitlines()
 
 
+@real
 @needs_server
 @needs_node
 def test_llama_server_answers_as_minisift(server, kit, labeler, dev):
@@ -267,6 +274,7 @@ def test_llama_server_answers_as_minisift(server, kit, labeler, dev):
     _same(labeler, texts, _run([NODE, kit / "llama-server.mjs"], texts, SERVER=server))
 
 
+@real
 @needs_node_llama
 @needs_node
 def test_node_llama_cpp_answers_as_minisift(kit, labeler, dev):
@@ -276,6 +284,7 @@ def test_node_llama_cpp_answers_as_minisift(kit, labeler, dev):
     _same(labeler, texts, _run([NODE, kit / "node-llama-cpp.mjs", model], texts))
 
 
+@real
 @needs_server
 @pytest.mark.parametrize("program", ["llama-server.sh", "llama-completion.sh"])
 def test_shell_scripts_give_valid_lines(server, kit, labeler, program, dev):

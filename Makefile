@@ -76,3 +76,16 @@ package: $(VENV)/installed
 
 clean:
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: compat vulkan
+
+# The tests of llama.cpp's engine on the oldest and on the newest llama-cpp-python that pyproject.toml
+# admits, each in an environment of its own under .venv-compat.
+compat: $(VENV)/installed
+	@echo "About 6 minutes a version on two cores, most of it compiling llama.cpp, once."
+	@$(BIN)/python tests/support/compat.py versions
+
+# The same where layers are computed on a GPU, or what takes itself for one: with Debian, apt-get install
+# libvulkan-dev glslc spirv-headers mesa-vulkan-drivers, whose driver computes on the CPU.
+vulkan: $(VENV)/installed
+	@$(BIN)/python tests/support/compat.py vulkan

@@ -111,7 +111,7 @@ def build(base: Path, adapter: Path, layers: int) -> None:
     examples = minisift.read("minisift/sample/train.jsonl")
     renderer = Renderer(make_task(examples), plain_template(), tokenizer)
     source = resolve(base)
-    rendered = [renderer.rendered(example) for example in examples]
+    rendered = [renderer.render(example) for example in examples]
     described = {"model": source.name, "fingerprint": source.fingerprint, "quantize": "nf4"}
     description = describe(renderer, rendered, rendered[:3], described, {})
     adapter.mkdir()

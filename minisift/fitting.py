@@ -14,7 +14,7 @@ from minisift.data.reading import as_examples
 from minisift.decoding.protocols import Engine
 from minisift.labeler import Labeler
 from minisift.prompting.demonstrations import choose
-from minisift.prompting.renderer import Rendered, Renderer, Row
+from minisift.prompting.renderer import RenderedExample, Renderer, Row
 from minisift.prompting.task import make_task
 from minisift.prompting.template import TemplateKind
 from minisift.publish.description import describe
@@ -156,11 +156,11 @@ class _Run:
 
         report = self.training.run()
         self.labeler.description = self.labeler.description.with_made(training=report)
-        if not sharding.wanted():
+        if not sharding.is_asked_for():
             settle(self._network())
         self._engine.forget()
         interrupted = bool(report.get("stopped") == "interrupted")
-        if self._dev and not interrupted and (self.training.is_main or sharding.wanted()):
+        if self._dev and not interrupted and (self.training.is_main or sharding.is_asked_for()):
             scores = self._calibrate()
             self.labeler.description = self.labeler.description.with_made(scores={"dev": scores})
         return interrupted
@@ -180,7 +180,7 @@ class _Run:
         """Let go of sharded weights, which the processes can only compute with together."""
         from minisift.training import sharding
 
-        if sharding.wanted():
+        if sharding.is_asked_for():
             self._network.replace(self.training.weights())
             self._engine.forget()
 
@@ -274,7 +274,7 @@ def prompt(
         engine = TransformersEngine(weights.model, tokenizer, longest_input(source))
     shape = make_template(template, engine.tokenizer, task.instruction)
     renderer = Renderer(task, shape, engine.tokenizer)
-    rendered = [renderer.rendered(example) for example in examples]
+    rendered = [renderer.render(example) for example in examples]
     shown = _demonstrations(renderer, rendered, shots, seed, engine.context // 2)
     base = _base(source, quantized if weights else quantize)
     description = describe(renderer, rendered, shown, base, {"shots": shots, "seed": seed})
@@ -319,8 +319,8 @@ def _base(source: Source, quantized: str | None) -> dict[str, Any]:
 
 
 def _demonstrations(
-    renderer: Renderer, examples: Sequence[Rendered], shots: int, seed: int, limit: int
-) -> list[Rendered]:
+    renderer: Renderer, examples: Sequence[RenderedExample], shots: int, seed: int, limit: int
+) -> list[RenderedExample]:
     """Demonstrations for labelling that leave at least half of the `limit` to the text."""
     each = limit // 2 // max(1, shots)
     chosen = choose(examples, shots, seed, lambda shown: renderer.length(shown) <= each)

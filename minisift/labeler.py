@@ -16,7 +16,7 @@ from minisift.data.reading import as_examples, some_examples
 from minisift.decoding.labelling import OnLong, Stream
 from minisift.decoding.protocols import Engine
 from minisift.progress import bar
-from minisift.prompting.renderer import Rendered, Renderer
+from minisift.prompting.renderer import RenderedExample, Renderer
 from minisift.prompting.template import plain_template
 from minisift.publish.card import CURVE, card
 from minisift.publish.description import VERIFICATION, Description, checksum, predictor_of
@@ -58,7 +58,7 @@ class Labeler:
         return self._predictor.prefix
 
     @property
-    def demonstrations(self) -> Sequence[Rendered]:
+    def demonstrations(self) -> Sequence[RenderedExample]:
         """Those of its prompts, as token ids."""
         return self._predictor.demonstrations
 
@@ -199,7 +199,7 @@ class Labeler:
             task = replace(task, instruction=text.strip())
             template = plain_template(task.instruction)
         renderer = Renderer(task, template, self.engine.tokenizer)
-        prefix = checksum(renderer.prefix([renderer.rendered(example) for example in shown]))
+        prefix = checksum(renderer.prefix([renderer.render(example) for example in shown]))
         changed = replace(
             described, task=task, template=template, demonstrations=shown, prefix=prefix
         )

@@ -97,7 +97,7 @@ def asked(run: Run, labeler: Any, train: list[Example]) -> Any:
     if run.asked_shots is not None:
         room = labeler.engine.context // 2 // max(1, run.asked_shots)
         renderer = labeler.renderer
-        rendered = [renderer.rendered(example) for example in train]
+        rendered = [renderer.render(example) for example in train]
         shown = choose(rendered, run.asked_shots, run.seed, lambda e: renderer.length(e) <= room)
         labeler = labeler.prompted([one.example for one in shown])
     if run.asked is not None:

@@ -216,7 +216,7 @@ def fit_token_classifier(
 
     Raises ValueError for a mask of neither kind, or an encoder's.
     """
-    if sharding.wanted():
+    if sharding.is_asked_for():
         raise NotImplementedError(
             "FSDP is not for this training; fix: accelerate launch --multi_gpu (each GPU holds the "
             "4-bit model)"

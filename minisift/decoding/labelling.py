@@ -77,7 +77,7 @@ class Predictor:
     ) -> None:
         self.engine = engine
         self.renderer = renderer
-        self.demonstrations = [renderer.rendered(example) for example in demonstrations]
+        self.demonstrations = [renderer.render(example) for example in demonstrations]
         self.prefix = tuple(renderer.prefix(self.demonstrations))
         self.vocabulary = Vocabulary(engine.tokenizer, renderer.task.names)
         self._window = window

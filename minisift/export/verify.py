@@ -20,7 +20,7 @@ from minisift.engines.llamacpp.scheduler import LlamaCppEngine
 from minisift.exceptions import VerificationError
 from minisift.export.subject import Subject
 from minisift.models.gguf_file import open_gguf
-from minisift.prompting.renderer import Rendered, Renderer
+from minisift.prompting.renderer import RenderedExample, Renderer
 from minisift.publish.description import VERIFICATION, Description, description_of, predictor_of
 from minisift.scoring.evaluation import score
 
@@ -96,12 +96,12 @@ class Check:
         """Prompts of the examples with the labeler's answers, as long as it reads, token ids."""
         renderer = self._predictor.renderer
         answered = [
-            renderer.rendered(replace(example, spans=tuple(spans)))
+            renderer.render(replace(example, spans=tuple(spans)))
             for example, spans in zip(self._examples, self._wanted, strict=True)
         ]
         prompts = [list(self._predictor.prefix)]
         while answered and len(prompts) < _HEARD:
-            shown: list[Rendered] = []
+            shown: list[RenderedExample] = []
             tokens = 0
             while answered and tokens < _READ:
                 shown.append(answered.pop())
@@ -227,7 +227,7 @@ def _same_labeler(wanted: Description, found: Description) -> None:
 
 
 def _same_tokens(ours: Renderer, theirs: Renderer, example: Example) -> None:
-    wanted, found = ours.rendered(example), theirs.rendered(example)
+    wanted, found = ours.render(example), theirs.render(example)
     for one in ("text", "response"):
         if (mine := getattr(wanted, one)) != (other := getattr(found, one)):
             raise VerificationError(

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-from minisift.prompting.renderer import Rendered
+from minisift.prompting.renderer import RenderedExample
 
 Sampling = Literal["partition", "target"]
 
 
 def draws(
-    examples: Sequence[Rendered], shots: int, sampling: Sampling, seed: int
-) -> Iterator[tuple[list[Rendered], Rendered]]:
+    examples: Sequence[RenderedExample], shots: int, sampling: Sampling, seed: int
+) -> Iterator[tuple[list[RenderedExample], RenderedExample]]:
     """Endless (demonstrations, target) pairs for training, each epoch shuffled afresh.
 
     "partition" cuts an epoch into prompts of shots + 1 sentences, so that every sentence is
@@ -28,14 +28,14 @@ def draws(
             for target in rng.sample(examples, len(examples)):
                 yield _others(examples, target, shots, rng), target
     size = min(shots + 1, len({example.key for example in examples}))
-    waiting: list[Rendered] = []
+    waiting: list[RenderedExample] = []
     while True:
         waiting += rng.sample(examples, len(examples))
         while group := _take(waiting, size):
             yield group[:-1], group[-1]
 
 
-def _take(waiting: list[Rendered], size: int) -> list[Rendered]:
+def _take(waiting: list[RenderedExample], size: int) -> list[RenderedExample]:
     """The first `size` examples of distinct texts, taken out of `waiting`; or nothing."""
     chosen: dict[str, int] = {}
     for index, example in enumerate(waiting):
@@ -51,9 +51,9 @@ def _take(waiting: list[Rendered], size: int) -> list[Rendered]:
 
 
 def _others(
-    examples: Sequence[Rendered], target: Rendered, shots: int, rng: random.Random
-) -> list[Rendered]:
-    found: dict[str, Rendered] = {}
+    examples: Sequence[RenderedExample], target: RenderedExample, shots: int, rng: random.Random
+) -> list[RenderedExample]:
+    found: dict[str, RenderedExample] = {}
     banned = target.key
     for example in rng.sample(examples, len(examples)):
         if len(found) == shots:
@@ -64,8 +64,11 @@ def _others(
 
 
 def choose(
-    examples: Sequence[Rendered], shots: int, seed: int, fits: Callable[[Rendered], bool]
-) -> list[Rendered]:
+    examples: Sequence[RenderedExample],
+    shots: int,
+    seed: int,
+    fits: Callable[[RenderedExample], bool],
+) -> list[RenderedExample]:
     """Fixed demonstrations for labelling: together they show every label where they can.
 
     In random order, the next one is an example with the label that was shown least so far;
@@ -87,7 +90,7 @@ def choose(
     return chosen
 
 
-def without(demonstrations: Sequence[Rendered], text: str) -> Sequence[Rendered]:
+def without(demonstrations: Sequence[RenderedExample], text: str) -> Sequence[RenderedExample]:
     """The demonstrations less that of this text (as the prompt shows it), should it be among them."""
     if any(shown.key == text for shown in demonstrations):
         return [shown for shown in demonstrations if shown.key != text]

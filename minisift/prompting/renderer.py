@@ -34,7 +34,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedExample:
     """A labelled example as token ids, made once: a demonstration, or what training aims at.
 
     text: its text and what stands between it and the response. response: that of its gold spans,
@@ -100,19 +100,19 @@ class Renderer:
                 ids += self.tokenizer.encode(part)
         return ids + self._end
 
-    def rendered(self, example: Example) -> Rendered:
+    def render(self, example: Example) -> RenderedExample:
         """A labelled example with all of its ids."""
         target = target_of(example)
-        return Rendered(target, self.text(target), self.response(target))
+        return RenderedExample(target, self.text(target), self.response(target))
 
-    def prefix(self, demonstrations: Sequence[Rendered]) -> list[int]:
+    def prefix(self, demonstrations: Sequence[RenderedExample]) -> list[int]:
         """All that precedes the target's text: the part that is shared between texts."""
         ids = list(self._head)
         for shown in demonstrations:
             ids += shown.text + shown.response + self._joint
         return ids
 
-    def prefix_text(self, demonstrations: Sequence[Rendered]) -> str:
+    def prefix_text(self, demonstrations: Sequence[RenderedExample]) -> str:
         """The same as text, for runtimes that take no token ids and may cut it otherwise."""
         parts = [self.template.head]
         for shown in demonstrations:
@@ -120,7 +120,9 @@ class Renderer:
             parts += [LEAD + shown.key, self.template.turn, response, self.template.joint]
         return "".join(parts)
 
-    def row(self, demonstrations: Sequence[Rendered], target: Rendered, strategy: Strategy) -> Row:
+    def row(
+        self, demonstrations: Sequence[RenderedExample], target: RenderedExample, strategy: Strategy
+    ) -> Row:
         """A training row: the prompt and the target's response, with the strategy's mask.
 
         "mrc" counts every response token, "src" those of the target, "vanilla" all tokens.
@@ -134,7 +136,7 @@ class Renderer:
         return Row(ids, mask)
 
     def _segments(
-        self, demonstrations: Sequence[Rendered], target: Rendered
+        self, demonstrations: Sequence[RenderedExample], target: RenderedExample
     ) -> Iterator[tuple[list[int], bool, bool]]:
         yield self._head, False, False
         for shown in demonstrations:
@@ -146,12 +148,12 @@ class Renderer:
 
     def fitting(
         self,
-        demonstrations: Sequence[Rendered],
+        demonstrations: Sequence[RenderedExample],
         text: str,
         ids: Sequence[int],
         limit: int,
         reserve: int = 0,
-    ) -> list[Rendered]:
+    ) -> list[RenderedExample]:
         """The first demonstrations that leave a prompt of `limit` tokens room for a text.
 
         ids: those of the text, its turn included; `reserve` tokens are kept for the response.
@@ -171,6 +173,6 @@ class Renderer:
                 kept.append(shown)
         return kept
 
-    def length(self, shown: Rendered) -> int:
+    def length(self, shown: RenderedExample) -> int:
         """Tokens that an example takes as a demonstration."""
         return len(shown.text) + len(shown.response) + len(self._joint)

@@ -14,7 +14,7 @@ from minisift.decoding.labelling import Predictor
 from minisift.decoding.protocols import Engine
 from minisift.decoding.windows import window_sizes
 from minisift.exceptions import DescriptionError
-from minisift.prompting.renderer import Rendered, Renderer
+from minisift.prompting.renderer import RenderedExample, Renderer
 from minisift.prompting.task import Task
 from minisift.prompting.template import Template
 
@@ -122,8 +122,8 @@ class Description:
 
 def describe(
     renderer: Renderer,
-    examples: Sequence[Rendered],
-    demonstrations: Sequence[Rendered],
+    examples: Sequence[RenderedExample],
+    demonstrations: Sequence[RenderedExample],
     base: dict[str, Any],
     made: dict[str, Any],
 ) -> Description:

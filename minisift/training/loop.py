@@ -67,7 +67,7 @@ class Training(Generic[RowT]):
         self._steps = [rows[first : first + size] for first in range(0, len(rows), size)]
         self._digest = checkpoints.digest(rows, settings, identity)
         model = objective.model
-        self._is_sharded = sharding.wanted()
+        self._is_sharded = sharding.is_asked_for()
         where = default_device() if self._is_sharded else _device(model).type
         self._accelerator = _accelerator(where)
         rate = settings.rate(parameters(model))

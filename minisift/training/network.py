@@ -21,7 +21,7 @@ class Network:
         self._settings = settings
         self._unpack = unpack
         self._trained: dict[str, Any] = {}
-        self._model, self.quantized = self._load("cpu" if sharding.wanted() else None)
+        self._model, self.quantized = self._load("cpu" if sharding.is_asked_for() else None)
 
     def _load(self, where: str | None = None) -> tuple[Any, str | None]:
         base, quantized = load_base(self._source, self._settings.quantize, where)

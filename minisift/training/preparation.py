@@ -13,7 +13,7 @@ from minisift.data.reading import as_examples, some_examples
 from minisift.models.device import default_device, usable
 from minisift.models.source import Source, resolve
 from minisift.models.tokenizer import load_tokenizer, make_template
-from minisift.prompting.renderer import Rendered, Renderer, Row
+from minisift.prompting.renderer import RenderedExample, Renderer, Row
 from minisift.prompting.task import Task, make_task
 from minisift.training.dev_set import hold_out
 from minisift.training.rows import training_rows
@@ -45,7 +45,7 @@ class Prepared(Material):
 
     device: str
     renderer: Renderer
-    rendered: Sequence[Rendered]
+    rendered: Sequence[RenderedExample]
     rows: Sequence[Row]
     left_out: Mapping[str, int]
 
@@ -100,10 +100,10 @@ def prepare(
     renderer = Renderer(
         task, make_template(settings.template, tokenizer, task.instruction), tokenizer
     )
-    rendered = [renderer.rendered(example) for example in material.examples]
+    rendered = [renderer.render(example) for example in material.examples]
     rows, left_out = training_rows(renderer, rendered, settings)
-    if told := ", ".join(f"{count} {what}" for what, count in left_out.items() if count):
-        logger.warning("To keep prompts within max_length: %s.", told)
+    if losses := ", ".join(f"{count} {what}" for what, count in left_out.items() if count):
+        logger.warning("To keep prompts within max_length: %s.", losses)
     if device in (None, default_device()):
         settings = replace(settings, quantize=usable(settings.quantize))
     return Prepared(

@@ -6,12 +6,12 @@ import itertools
 from collections.abc import Sequence
 
 from minisift.prompting.demonstrations import draws
-from minisift.prompting.renderer import Rendered, Renderer, Row
+from minisift.prompting.renderer import RenderedExample, Renderer, Row
 from minisift.training.settings import Settings
 
 
 def training_rows(
-    renderer: Renderer, examples: Sequence[Rendered], settings: Settings
+    renderer: Renderer, examples: Sequence[RenderedExample], settings: Settings
 ) -> tuple[list[Row], dict[str, int]]:
     """The rows of a whole training, in order, and how much was left out to fit `max_length`."""
     rows: list[Row] = []

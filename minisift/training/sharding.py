@@ -13,14 +13,14 @@ from typing import Any
 import torch
 
 
-def wanted() -> bool:
+def is_asked_for() -> bool:
     """Whether the launcher of this process asks for sharded weights."""
     return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
 def shares() -> int:
     """Over how many processes weights are sharded."""
-    return int(os.environ.get("WORLD_SIZE", 1)) if wanted() else 1
+    return int(os.environ.get("WORLD_SIZE", 1)) if is_asked_for() else 1
 
 
 def shard(model: Any, device: torch.device) -> None:

@@ -16,7 +16,7 @@ RENDERER = Renderer(Task({"A": "a", "B": "b", "RARE": "rare"}, {}), plain_templa
 
 
 def rendered(text, *spans):
-    return RENDERER.rendered(Example(text, spans))
+    return RENDERER.render(Example(text, spans))
 
 
 EXAMPLES = [rendered(f"w{i} x", *[Span(0, 1, "AB"[i % 2])] * (i % 5 > 0)) for i in range(23)]
@@ -68,6 +68,6 @@ def test_chosen_demonstrations_cover_the_labels():
 
 
 def test_without_leaves_the_target_out():
-    target = RENDERER.rendered(Example(" w1\n x "))
+    target = RENDERER.render(Example(" w1\n x "))
     assert without(EXAMPLES[:3], target.key) == [EXAMPLES[0], EXAMPLES[2]]
     assert without(EXAMPLES[:3], "w1") == EXAMPLES[:3]

@@ -21,8 +21,8 @@ TEMPLATES = [plain_template(), plain_template("Find\nspans."), Template("<s>", "
 @given(st.lists(examples(), max_size=4), examples(), st.sampled_from(TEMPLATES))
 def test_unmasked_ids_are_the_responses(demonstrations, target, template):
     renderer = Renderer(TASK, template, TOKENIZER)
-    demonstrations = [renderer.rendered(example) for example in demonstrations]
-    target = renderer.rendered(target)
+    demonstrations = [renderer.render(example) for example in demonstrations]
+    target = renderer.render(target)
     wanted = {
         "vanilla": None,
         "src": [target],
@@ -42,7 +42,7 @@ def test_unmasked_ids_are_the_responses(demonstrations, target, template):
 @given(examples(), st.sampled_from(TEMPLATES))
 def test_an_example_is_rendered_as_its_target_is(example, template):
     renderer = Renderer(TASK, template, TOKENIZER)
-    rendered, target = renderer.rendered(example), target_of(example)
+    rendered, target = renderer.render(example), target_of(example)
     assert rendered.target == target
     assert rendered.example is example
     assert rendered.text == renderer.text(target) == renderer.shown(target.text) + renderer.turn
@@ -56,14 +56,14 @@ def test_an_example_is_rendered_as_its_target_is(example, template):
 
 def test_the_prompt_reads_as_documented():
     renderer = Renderer(TASK, plain_template(), TOKENIZER)
-    shown = renderer.rendered(Example("A\n b"))
+    shown = renderer.render(Example("A\n b"))
     prompt = renderer.prefix([shown]) + renderer.text(target_of(Example("c")))
     assert TOKENIZER.decode(prompt) == b"Text: A b\n\nText: c\n"
 
 
 def test_demonstrations_that_do_not_fit_are_dropped_whole():
     renderer = Renderer(TASK, plain_template(), TOKENIZER)
-    target, short, long = (renderer.rendered(Example(text)) for text in ("t", "s", "l " * 50))
+    target, short, long = (renderer.render(Example(text)) for text in ("t", "s", "l " * 50))
     limit = len(renderer.prefix([short, short]) + target.text)
 
     def fitting(shown, **reserve):
@@ -108,7 +108,7 @@ def test_both_tokenizers_give_the_same_ids(model, shared_data):
     for example in sentences:
         task = Task({s.label: s.label for s in example.spans}, {}) if example.spans else TASK
         renderers = [Renderer(task, plain_template(), tokenizer) for tokenizer in (ours, theirs)]
-        rendered = [renderer.rendered(example) for renderer in renderers]
+        rendered = [renderer.render(example) for renderer in renderers]
         assert rendered[0] == rendered[1]
         prefixes = [r.prefix([shown]) for r, shown in zip(renderers, rendered, strict=True)]
         assert prefixes[0] == prefixes[1]

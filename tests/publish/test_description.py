@@ -28,7 +28,7 @@ def test_its_prompt_has_the_tokens_that_it_had(path):
     described = Description.from_json(path.read_text(encoding="utf-8"), str(path))
     tokenizer = load_tokenizer(resolve(described.base["model"]).weights)
     renderer = Renderer(described.task, described.template, tokenizer)
-    shown = [renderer.rendered(example) for example in described.demonstrations]
+    shown = [renderer.render(example) for example in described.demonstrations]
     assert shown
     assert checksum(renderer.prefix(shown)) == described.prefix
 

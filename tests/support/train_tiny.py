@@ -45,7 +45,7 @@ def train(path, prompts, dropout, *words):
 def check_shares(model):
     """Whether this process has its share of the layers' 14 matrices, where weights are shared out."""
     parts = [w.to_local().numel() / w.numel() for w in model.parameters() if hasattr(w, "to_local")]
-    assert len(parts) == (14 if sharding.wanted() else 0)
+    assert len(parts) == (14 if sharding.is_asked_for() else 0)
     assert all(part <= 1.2 / sharding.shares() for part in parts)
 
 

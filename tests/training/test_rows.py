@@ -14,7 +14,7 @@ from minisift.training.settings import Settings
 def test_rows_that_do_not_fit_are_counted():
     renderer = Renderer(Task({"X": "x"}, {}), plain_template(), byte_tokenizer())
     texts = ("a" * 10, "b" * 10, "c" * 300)
-    examples = [renderer.rendered(Example(text)) for text in texts]
+    examples = [renderer.render(Example(text)) for text in texts]
     chosen = Settings(shots=2, max_length=60, max_prompts=6)
     kept, left_out = training_rows(renderer, examples, chosen)
     assert all(len(row.ids) <= 60 for row in kept)

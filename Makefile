@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 NODE_LLAMA = $(shell node -p "require('./export/package.json').dependencies['node-llama-cpp']")
 NODE_PLATFORM = $(shell node -p "process.platform.replace('darwin', 'mac') + '-' + process.arch")
 
+# Two processes, each with cores of its own: see tests/conftest.py.
+in-parallel = -n 2 --dist loadgroup
 least-covered = $(BIN)/python -m coverage report --sort=cover | sed -n '1,12p;$$p'
 
 .PHONY: demo test test-slow programs lint format package clean
@@ -18,13 +20,13 @@ test: $(VENV)/installed lint
 	@test -e $(VENV)/programs/built || \
 	    echo "Without make programs, which needs cmake and npm, the kit's programs are not tested."
 	@echo "Running the tests but the slow ones: about 9 minutes on two cores."
-	@$(BIN)/python -m pytest -m "not slow" --durations=10 --cov --cov-report=
+	@$(BIN)/python -m pytest -m "not slow" $(in-parallel) --durations=10 --cov --cov-report=
 	@$(least-covered)
 
 # The slow ones, and those that hypothesis draws for, with thirty times as many draws.
 test-slow: $(VENV)/installed
 	@echo "Running the slow tests: about 15 minutes on two cores."
-	@$(BIN)/python -m pytest -m "slow or property" --hypothesis-profile=slow --durations=10
+	@$(BIN)/python -m pytest -m "slow or property" $(in-parallel) --hypothesis-profile=slow --durations=10
 
 programs: $(VENV)/programs/built
 

@@ -121,7 +121,7 @@ def tokens(labeler: Any, examples: list[minisift.Example], spans: Any) -> list[i
     answered = [
         minisift.Example(e.text, tuple(s), e.words) for e, s in zip(examples, spans, strict=True)
     ]
-    rendered = map(renderer.rendered, answered)
+    rendered = map(renderer.render, answered)
     return [len(example.text) + len(example.response) - 1 for example in rendered]
 
 

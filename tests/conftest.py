@@ -21,13 +21,42 @@ settings.register_profile("slow", max_examples=1500, deadline=None, print_blob=T
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+FULL_SIZE = {"fitted", "fitted_as", "fitted_loaded", "exported"}
+
+
+def pytest_configure(config):
+    """Gives each process of pytest-xdist cores of its own: threads of two that wait for each other on the
+    same cores take many times as long."""
+    if hasattr(config, "workerinput") and CORES:
+        worker, count = int(config.workerinput["workerid"][2:]), config.workerinput["workercount"]
+        own = set(sorted(CORES)[worker::count])
+        os.sched_setaffinity(0, own or CORES)
+
+
+@pytest.fixture
+def all_cores():
+    """Lets a test have the cores of all processes: labelers have a lane for each."""
+    own = os.sched_getaffinity(0) if CORES else set()
+    if CORES:
+        os.sched_setaffinity(0, CORES)
+    yield
+    if CORES:
+        os.sched_setaffinity(0, own)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Marks what hypothesis draws for as `property`, what reads the shared data as `data`."""
+    """Marks what hypothesis draws for as `property`, what reads the shared data as `data`, and what one
+    process has to run: all that uses the labeler of full size, and else the tests of a file."""
     for item in items:
         if is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker("property")
         if "shared_data" in item.fixturenames:
             item.add_marker("data")
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        is_full_size = FULL_SIZE & set(item.fixturenames) or params.get("size") == "fitted"
+        item.add_marker(pytest.mark.xdist_group("full size" if is_full_size else str(item.path)))
 
 
 def pytest_runtest_setup(item):

@@ -15,6 +15,11 @@ from minisift.engines.llamacpp.native import llama
 MADE = "MINISIFT_ENGINE_FILES"
 
 
+@pytest.fixture(autouse=True)
+def lanes(all_cores):
+    """A lane a core, as users have them."""
+
+
 @pytest.fixture(scope="session")
 def engine_files(request):
     """Their folder: `base.gguf`, `adapter.gguf` and, of the labeler, `f16.gguf`, `q8_0.gguf`, ..."""

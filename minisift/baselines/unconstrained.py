@@ -97,7 +97,8 @@ class Unconstrained:
     def evaluate(self, examples: Any) -> Report:
         """Span precision, recall and F1, as `Labeler.evaluate`."""
         examples = some_examples(examples)
-        return score(examples, self.predict(examples))
+        spans = self.predict(examples)
+        return score(examples, spans, self.counts)
 
     def _prompt(self, target: Target) -> Prompt:
         renderer, context = self._labeler.renderer, self._labeler.engine.context

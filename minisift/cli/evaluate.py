@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from minisift.cli.reading import add_reading, load, read
@@ -30,5 +31,7 @@ def run(given: argparse.Namespace) -> None:
         print(json.dumps(content, ensure_ascii=False))
         return
     print(report)
+    for what, number in report.counts.items():
+        print(f"{number} {what}", file=sys.stderr)
     if given.errors:
         print(f"\n{report.errors()}")

@@ -2,7 +2,7 @@
 
 `Vocabulary` holds what is shared between texts, `Language` what one text's answers may be,
 and `Answer` how far one answer has come: `allowed()` gives the tokens that may follow,
-`advance()` takes one. The language is that of response.py, tokenized as prompts.py does:
+`advance()` takes one. The language is that of response.py, tokenized as renderer.py does:
 no token spans words, name and closing of a line, and names are tokenized in one way only, so
 that most of a line after its first name token is forced. Words may be cut into any tokens.
 

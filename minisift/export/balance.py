@@ -46,9 +46,6 @@ class Balance:
         return tensor
 
 
-UNCHANGED = Balance({}, {})
-
-
 def balance(
     tensors: Iterable[tuple[str, torch.Tensor]],
     heard: Mapping[str, torch.Tensor],

@@ -259,6 +259,9 @@ def llama_logits(path: Path, ids: Sequence[int], last: int) -> np.ndarray[Any, A
     params.type_k = params.type_v = gguf.GGMLQuantizationType.F32
     params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
     context = llama.llama_init_from_model(model, params)
+    if not context:
+        llama.llama_model_free(model)
+        raise MemoryError(f"llama.cpp cannot make a context of {params.n_ctx} tokens")
     batch = llama.llama_batch_init(len(ids), 0, 1)
     try:
         batch.n_tokens = len(ids)

@@ -1,4 +1,4 @@
-"""Model names, loading, 4-bit weights, LoRA. Imports torch and transformers where used."""
+"""Loading, 4-bit weights, LoRA. Imports torch and transformers where used."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _LIBRARIES, _BUFFERS = 0.4e9, 0.225e6
 _ENOUGH = 1024
 """Tokens a pass from which on a CPU gains little by more of them."""
 _SPARE = 1 / 8
-"""Share of a CUDA card that bf16 copies of 4-bit weights may take (see models.unpack)."""
+"""Share of a CUDA card that bf16 copies of 4-bit weights may take (see `loading.unpack`)."""
 _USABLE = 0.9
 """Share of the available memory that passes may fill."""
 

@@ -1,9 +1,9 @@
-"""A model's output head, for the tokens that an answer allows alone.
+"""A model's output head, multiplied only for the tokens that an answer allows.
 
 llama.cpp multiplies what the layers give by a row for each token of the vocabulary, though a grammar
 allows some dozens of them. Whoever watches its computation may cancel it: here that is done where the
 head begins, and only the rows of allowed tokens are multiplied. First it is tried whether that gives
-llama.cpp's own logits: `opened_head`.
+llama.cpp's own logits: `open_head`.
 """
 
 from __future__ import annotations
@@ -81,32 +81,34 @@ class Logits:
         return self._head.logits(self._hidden, tokens)
 
 
-def opened_head(model: Model, threads: int) -> Head | None:
+def open_head(model: Model, threads: int) -> Head | None:
     """A model's head, where its product is seen to be llama.cpp's own logits; otherwise None, and the
     model has none any more.
 
     Both are compared when a model is first used with a build of llama.cpp on this machine; the verdict
-    is kept.
+    is kept. Where no comparison comes about, the next process tries again.
     """
-    if not model.head:
+    matrix = model.head  # another lane may drop it
+    if not matrix:
         return None
     try:
-        head = Head(model.head)
-    except native.NativeError as error:
+        head = Head(matrix)
+        if model.head_fault is None:
+            model.judge_head(_compare(model, head, threads))
+    except (native.NativeError, MemoryError) as error:
         model.drop_head(str(error))
         return None
-    if model.head_fault is None:
-        model.judge_head(_tried(model, head, threads))
     if model.head_fault:
         model.drop_head(model.head_fault)
         return None
     return head
 
 
-def _tried(model: Model, head: Head, threads: int) -> str:
+def _compare(model: Model, head: Head, threads: int) -> str:
     """In what a head's product differs from llama.cpp's logits behind some tokens: "" if in nothing.
 
-    They are read twice: llama.cpp goes on behind the hidden states once, and is cancelled once.
+    They are read twice: llama.cpp goes on behind the hidden states once, and is cancelled once. Raises
+    NativeError and MemoryError where it cannot be told.
     """
     params = llama.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = _TRIED
@@ -130,7 +132,9 @@ def _tried(model: Model, head: Head, threads: int) -> str:
             result = llama.llama_decode(context, batch.of(entries))
             states.append(head.watcher.take())
             if result or states[-1] is None:
-                return head.watcher.fault or f"it does not go on when it is watched (code {result})"
+                raise native.NativeError(
+                    head.watcher.fault or f"it does not go on when it is watched (code {result})"
+                )
             if not cancels:
                 own = [native.logits(context, at, model.vocabulary).copy() for at in wanted]
         if not np.array_equal(*states):

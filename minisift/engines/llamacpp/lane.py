@@ -13,7 +13,7 @@ from minisift.decoding.protocols import Prompt
 from minisift.engines.llamacpp import cache as states
 from minisift.engines.llamacpp import native
 from minisift.engines.llamacpp.cells import FILL, PADDING, PREFIX, UNIT, Cells
-from minisift.engines.llamacpp.head import Logits, opened_head
+from minisift.engines.llamacpp.head import Logits, open_head
 from minisift.engines.llamacpp.model import Model
 from minisift.engines.llamacpp.native import LIBRARIES, llama
 
@@ -66,7 +66,7 @@ class Lane:
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True
         params.no_perf = True
-        self._head = self.thread.submit(opened_head, model, threads).result()
+        self._head = self.thread.submit(open_head, model, threads).result()
         if self._head:
             params.cb_eval = self._head.watcher.callback
         if not self._is_plain:
@@ -138,7 +138,11 @@ class Lane:
         """Call the model until texts are done, or `stop`; gives those, whose cells are free for others."""
         while self.busy and not self._stopped:
             self._resume()
-            self._step(threads)
+            try:
+                self._step(threads)
+            except BaseException:
+                self._prefix = None  # cells are no longer where this thinks they are
+                raise
             if done := [seat for seat, text in self.running.items() if text.done]:
                 for seat in done:
                     self._cells.leave(seat)
@@ -219,7 +223,7 @@ class Lane:
         """Have the prefix in its sequence: from the user's cache, or computed and kept there."""
         self._prefix = None
         self._memory.clear()
-        shape = [self._model.gpu_layers, self._is_plain, _CALL]
+        shape = [self._model.gpu_layers, self._is_plain, _CALL, native.features()]
         key = states.key([*self._model.files, *LIBRARIES], prefix, shape)
         state = states.load("prefixes", key)
         if state is None or not native.restore(self._handle, PREFIX, state):
@@ -252,6 +256,7 @@ class Lane:
 
     def _decode(self, entries: list[tuple[int, int, int, bool]]) -> None:
         if self._stopped:
+            self._prefix = None
             raise RuntimeError("stopped")  # nobody waits for what it was for
         if self._head:
             self._head.watcher.expect(sum(entry[3] for entry in entries) if self._model.head else 0)

@@ -9,7 +9,7 @@ from threading import Lock
 
 from minisift.engines.llamacpp import cache as states
 from minisift.engines.llamacpp.header import Header, read_header
-from minisift.engines.llamacpp.native import LIBRARIES
+from minisift.engines.llamacpp.native import LIBRARIES, features
 from minisift.models.architectures import ARCHITECTURES
 
 PLAIN = sorted({family.gguf for family in ARCHITECTURES.values() if family.plain_head})
@@ -17,7 +17,7 @@ PLAIN = sorted({family.gguf for family in ARCHITECTURES.values() if family.plain
 MORE = ("final_logit_softcapping", "logit_scale")
 """Keys of what logits may go through besides."""
 _CHECK = 1
-"""Counts the ways of comparing, so that another way's verdict is not taken for this one's."""
+"""Version of the comparison: where it is raised, older verdicts are not used."""
 _HEADS = ("output.weight", "token_embd.weight")
 """Names of the head; the embeddings serve as such where there is none."""
 
@@ -79,7 +79,7 @@ def head_of(model: Path, adapter: Path | None) -> Matrix | None:
 
 def _key(model: Path, adapter: Path | None) -> bytes:
     files = [model, adapter] if adapter else [model]
-    return states.key([*files, *LIBRARIES], [], [_CHECK, PLAIN, MORE])
+    return states.key([*files, *LIBRARIES], [], [_CHECK, PLAIN, MORE, features()])
 
 
 def _place(content: Header, changes: Header) -> list[int] | None:

@@ -24,16 +24,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def start(is_native: bool = True) -> None:
+def start(is_native: bool | None = None) -> bool:
     """Make llama.cpp ready, and send its log to this module's logger if that is set to DEBUG.
 
-    is_native: whether AMX may be taken out of llama.cpp's lists.
+    is_native: whether more of llama.cpp may be used than is public, as to take AMX out of its lists; None for
+    what the environment says. Returns it.
     """
+    is_native = native.is_wanted() if is_native is None else is_native
     # each time, since importing the package llama_cpp sends it to stderr
-    native.send_log(logger.debug if logger.isEnabledFor(logging.DEBUG) else None)
+    native.send_log(logger.debug if logger.isEnabledFor(logging.DEBUG) else None, is_native)
     _initialize()
     if is_native:
         is_without_amx()
+    return is_native
 
 
 @cache
@@ -57,14 +60,14 @@ def is_without_amx() -> bool:
     return False
 
 
-def load_file(path: str | os.PathLike[str], is_native: bool = True, **settings: Any) -> Any:
+def load_file(path: str | os.PathLike[str], is_native: bool | None = None, **settings: Any) -> Any:
     """llama.cpp's model of a GGUF file, for `llama_model_free`: the one place that opens such files.
 
     settings: llama.cpp's parameters of a model. Raises FileNotFoundError, ValueError.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file; fix: give the path of a GGUF file")
-    start(is_native)
+    is_native = start(is_native)
     params = llama.llama_model_default_params()
     for name, value in settings.items():
         setattr(params, name, value)
@@ -76,7 +79,7 @@ def load_file(path: str | os.PathLike[str], is_native: bool = True, **settings: 
     return model
 
 
-def kept_pieces(path: Path) -> list[bytes] | None:
+def load_pieces(path: Path) -> list[bytes] | None:
     """What each token of a model's file spells, as `_keep_pieces` kept it in the user's cache."""
     kept = states.load("pieces", _pieces_key(path)) if path.is_file() else None
     if kept is None:
@@ -135,6 +138,7 @@ class Model:
         n_gpu_layers: int | Literal["auto"],
         is_native: bool = True,
     ) -> None:
+        start(is_native)  # first, or a GPU's backend writes to stderr
         if not llama.llama_supports_gpu_offload():
             n_gpu_layers = 0
         elif n_gpu_layers == "auto" or n_gpu_layers < 0:  # llama.cpp's own word for all

@@ -22,7 +22,7 @@ from typing import Any
 MODES = ("auto", "off")
 """What the option `native` may be."""
 _SWITCH = "MINISIFT_NATIVE"
-"""The environment's variable of the same."""
+"""The environment variable that does the same."""
 _PIECE, _PIECES = 1024, 4096
 """Bytes that a token may spell, and tokens that are asked for at once."""
 _F16 = 1
@@ -38,8 +38,11 @@ class NativeError(RuntimeError):
     """Something of llama.cpp's is absent, or is not what it was taken for."""
 
 
-def is_wanted(native: str) -> bool:
-    """Whether an engine made with this option may use more of llama.cpp than is public. Raises ValueError."""
+def is_wanted(native: str = "auto") -> bool:
+    """Whether an engine made with this option may use more of llama.cpp than is public. Raises ValueError.
+
+    Without one, whether the environment says so.
+    """
     given = {"native": native, _SWITCH: os.environ.get(_SWITCH) or "auto"}
     for name, mode in given.items():
         if mode not in MODES:
@@ -89,6 +92,11 @@ LIBRARIES = _files()
 """The files of llama.cpp's code: another build of it has others, or of another time."""
 
 
+def features() -> str:
+    """What of the processor llama.cpp makes use of, by which it rounds otherwise."""
+    return bytes(llama.llama_print_system_info()).decode()
+
+
 @cache
 def _libraries() -> list[Any]:
     """Where functions are looked up: llama.cpp's library, which on most systems finds ggml's as well."""
@@ -117,13 +125,18 @@ def _function(name: str, result: Any, *arguments: Any) -> Any:
     return found
 
 
-def send_log(to: Callable[[str], None] | None) -> None:
+def send_log(to: Callable[[str], None] | None, is_native: bool = True) -> None:
     """Send llama.cpp's log to a function, line by line, or nowhere."""
-    llama.llama_log_set(_listening(to) if to else _deaf(), ctypes.c_void_p(0))
+    callback = _log_to(to or _ignore) if to or not is_native else _deaf()
+    llama.llama_log_set(callback, ctypes.c_void_p(0))
+
+
+def _ignore(_: str) -> None:
+    """For a log that nobody reads."""
 
 
 @cache
-def _listening(to: Callable[[str], None]) -> Any:
+def _log_to(to: Callable[[str], None]) -> Any:
     def log(_: int, text: bytes, __: Any) -> None:
         to(text.decode(errors="replace").rstrip())
 
@@ -132,11 +145,11 @@ def _listening(to: Callable[[str], None]) -> Any:
 
 @cache
 def _deaf() -> Any:
-    """A function of C that does nothing with what it is given: a model's two thousand lines would each
-    wait for other threads' Python."""
+    """A C function that ignores its arguments: else each of a model's two thousand log lines would wait
+    for Python's lock."""
     if hasattr(llama, "llama_max_devices"):
         return ctypes.cast(llama.llama_max_devices, llama.llama_log_callback)
-    return _listening(lambda _: None)
+    return _log_to(_ignore)
 
 
 def without_amx() -> bool:
@@ -338,12 +351,12 @@ class Watcher:
 
     def take(self) -> Any:
         """After the call: the node, [tokens, width] float32; None if nothing was wanted, or something was
-        wrong (`fault`) and llama.cpp has computed all by itself."""
+        wrong (`fault`) and llama.cpp has computed all by itself. Raises NativeError where it has not."""
         found, self._states = self._states, None
         wanted, self._wanted = self._wanted, 0
         if self._is_due:  # cancelled, in a way that no handler of ours has seen
             self.fault = "a call was cut short"
-            raise RuntimeError("llama.cpp's computation was cut short; fix: call again")
+            raise NativeError("llama.cpp's computation was cut short; fix: call again")
         if found is None and wanted and not self.fault:
             self.fault = f"it computes no {self._node.decode()}"
         return found

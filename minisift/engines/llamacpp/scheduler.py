@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from minisift.decoding.protocols import Completion, Prompt
 from minisift.engines.llamacpp.cells import Cells
 from minisift.engines.llamacpp.machine import cores
-from minisift.engines.llamacpp.model import Model, kept_pieces
+from minisift.engines.llamacpp.model import Model, load_pieces
 from minisift.engines.llamacpp.native import is_wanted, llama
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class LlamaCppEngine:
             loading = pool.submit(
                 Model, Path(path), Path(adapter) if adapter else None, n_gpu_layers, is_native
             )
-            pieces = kept_pieces(Path(path))
+            pieces = load_pieces(Path(path)) if is_native else None
             self._model = model = loading.result()
         self._lanes: list[Lane] = []
         # not when the collector gets round to it

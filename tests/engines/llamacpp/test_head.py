@@ -158,6 +158,23 @@ def test_a_verdict_is_kept_and_told_each_time(f16, answers, monkeypatch, caplog,
     assert len(calls) == 1
 
 
+def test_where_no_comparison_comes_about_the_next_process_tries_again(
+    f16, answers, monkeypatch, warnings
+):
+    texts, expected = answers
+    calls = []
+
+    def compare(*logits):
+        calls.append(1)
+        raise MemoryError("no memory to compare")
+
+    monkeypatch.setattr(module, "difference", compare)
+    for _ in range(2):
+        assert load(f16).predict(texts) == expected
+    assert len(calls) == 2
+    assert all("no memory to compare" in text for text in warnings())
+
+
 def test_a_head_with_a_scale_is_left_to_llama_cpp(f16, dev, tmp_path, monkeypatch, warnings):
     """Of an architecture that is no mere product, should one be taken for it."""
     path = renamed(f16, tmp_path / "scaled.gguf", "granite", logit_scale=4.0)

@@ -8,6 +8,7 @@ from minisift.decoding.protocols import Completion
 pytest.importorskip("torch")
 
 from minisift.baselines import Unconstrained
+from minisift.engines.llamacpp.head import Head
 
 
 class Says:
@@ -44,6 +45,18 @@ def free_answers(labeler, dev):
 
 def test_free_answers_are_counted(small, dev):
     free_answers(small, dev)
+
+
+def test_llama_cpp_multiplies_where_any_token_may_follow(small_loaded, dev, monkeypatch):
+    asked = []
+    logits = Head.logits
+    monkeypatch.setattr(
+        Head, "logits", lambda head, *of: asked.append(head.is_worth_it) or logits(head, *of)
+    )
+    free = Unconstrained(small_loaded)
+    first, again = (free.predict(dev[:1]) for _ in range(2))
+    assert first == again
+    assert sum(asked) == 2  # of each stream the first
 
 
 @pytest.mark.slow

@@ -213,6 +213,8 @@ class Lane:
         """Forget all texts, done or not, and begin anew. failed: something went wrong half-way, so that
         the prefix and all cells are laid out again."""
         self._stopped = False
+        if self._head:
+            self._head.is_worth_it = True
         if failed:
             self._prefix = None
         self._outgrown.clear()
@@ -259,7 +261,8 @@ class Lane:
             self._prefix = None
             raise RuntimeError("stopped")  # nobody waits for what it was for
         if self._head:
-            self._head.watcher.expect(sum(entry[3] for entry in entries) if self._model.head else 0)
+            is_used = self._model.head and self._head.is_worth_it
+            self._head.watcher.expect(sum(entry[3] for entry in entries) if is_used else 0)
         if result := llama.llama_decode(self._handle, self._batch.of(entries)):
             self._prefix = None
             raise RuntimeError(

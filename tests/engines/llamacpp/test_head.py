@@ -99,6 +99,8 @@ def test_rows_of_any_type_however_few_are_kept(kind, tmp_path):
         tokens = rng.permutation(90)[:count].tolist()
         expected = gguf.dequantize(stored, kind)[tokens] @ state
         assert np.allclose(head.logits(state, tokens), expected, atol=1e-4)
+        assert head.is_worth_it == (count <= 10)
+        head.is_worth_it = True
 
 
 def test_a_file_that_was_cut_is_an_error(tmp_path):

@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 NODE_LLAMA = $(shell node -p "require('./export/package.json').dependencies['node-llama-cpp']")
 NODE_PLATFORM = $(shell node -p "process.platform.replace('darwin', 'mac') + '-' + process.arch")
 
-# Two processes, each with cores of its own: see tests/conftest.py.
-in-parallel = -n 2 --dist loadgroup
+# Two processes, each with cores and files of its own: see tests/conftest.py.
+in-parallel = -n 2 --dist loadfile --no-loadscope-reorder
 least-covered = $(BIN)/python -m coverage report --sort=cover | sed -n '1,12p;$$p'
 
 .PHONY: demo test test-slow programs lint format package clean

@@ -22,7 +22,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-FULL_SIZE = {"fitted", "fitted_as", "fitted_loaded", "exported"}
+LONGEST = (
+    "test_cycle",
+    "test_artifacts",
+    "test_recipes",
+    "test_plan",
+    "test_readme",
+    "test_commands",
+)
+"""Files whose tests begin first, so that processes of pytest-xdist end together."""
 
 
 def pytest_configure(config):
@@ -45,18 +53,14 @@ def all_cores():
         os.sched_setaffinity(0, own)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Marks what hypothesis draws for as `property`, what reads the shared data as `data`, and what one
-    process has to run: all that uses the labeler of full size, and else the tests of a file."""
+    """Marks what hypothesis draws for as `property`, and what reads the shared data as `data`."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
     for item in items:
         if is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker("property")
         if "shared_data" in item.fixturenames:
             item.add_marker("data")
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        is_full_size = FULL_SIZE & set(item.fixturenames) or params.get("size") == "fitted"
-        item.add_marker(pytest.mark.xdist_group("full size" if is_full_size else str(item.path)))
 
 
 def pytest_runtest_setup(item):

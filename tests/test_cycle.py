@@ -57,6 +57,31 @@ def test_the_file_answers_as_the_adapter(exported, dev, fitted):
     assert agreeing == report["same_spans"]
 
 
+def test_the_report_travels_with_the_file(exported, dev):
+    report, labeler = exported
+    kept = labeler.verification()
+    assert kept == {name: value for name, value in report.items() if name != "path"}
+    assert kept["texts"] == len(dev)
+    assert kept["reference"] - kept["f1"] == pytest.approx(kept["lost"], abs=0.01)
+    assert 0 < kept["logit_difference"] < 0.01 * kept["largest_logit"]
+    text = labeler.card()
+    assert "| f16 | 271 |" in text
+    assert "base_model: HuggingFaceTB/SmolLM2-135M-Instruct" in text
+
+
+def test_the_card_of_a_folder_names_no_place(fitted, folder):
+    text = (folder / "notes" / "README.md").read_text()
+    assert text == minisift.load(folder / "notes").card()
+    assert "learning_curve.png" in text
+    assert "learning_curve.png" not in fitted.card()  # where there would be none
+    assert "| MEDICATION | medication |" in text
+    assert "| micro |" in text
+    config = (folder / "notes" / "adapter_config.json").read_text()
+    for place in (str(folder), "/root", ".cache"):
+        assert place not in text + config
+
+
+@pytest.mark.slow
 def test_q8_0_answers_as_the_adapter(fitted_as, dev, fitted):
     report = fitted_as("q8_0")
     assert report["lost"] < 10

@@ -31,8 +31,8 @@ def run(name, arguments, monkeypatch):
     [
         ("ner_conll2003.py", "ner-conll2003", "LOC"),
         ("absa_restaurants.py", "absa-rest14", "positive"),
-        ("chunking_conll2000.py", "chunking-conll2000", "NP"),
-        ("triggers_ace2005.py", "triggers-casie", "Databreach"),
+        pytest.param("chunking_conll2000.py", "chunking-conll2000", "NP", marks=pytest.mark.slow),
+        pytest.param("triggers_ace2005.py", "triggers-casie", "Databreach", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("size", ["small", pytest.param("bundled", marks=pytest.mark.slow)])

@@ -36,30 +36,6 @@ def checking(labeler, examples):
     return Check(subject, examples, tolerance=0.5)
 
 
-def test_the_report_travels_with_the_file(exported, dev):
-    report, labeler = exported
-    kept = labeler.verification()
-    assert kept == {name: value for name, value in report.items() if name != "path"}
-    assert kept["texts"] == len(dev)
-    assert kept["reference"] - kept["f1"] == pytest.approx(kept["lost"], abs=0.01)
-    assert 0 < kept["logit_difference"] < 0.01 * kept["largest_logit"]
-    text = labeler.card()
-    assert "| f16 | 271 |" in text
-    assert "base_model: HuggingFaceTB/SmolLM2-135M-Instruct" in text
-
-
-def test_the_card_of_a_folder_names_no_place(fitted, folder):
-    text = (folder / "notes" / "README.md").read_text()
-    assert text == minisift.load(folder / "notes").card()
-    assert "learning_curve.png" in text
-    assert "learning_curve.png" not in fitted.card()  # where there would be none
-    assert "| MEDICATION | medication |" in text
-    assert "| micro |" in text
-    config = (folder / "notes" / "adapter_config.json").read_text()
-    for place in (str(folder), "/root", ".cache"):
-        assert place not in text + config
-
-
 @pytest.mark.slow
 def test_tampered_weights_are_caught(fitted, fitted_loaded, dev, tmp_path):
     whole = fitted_loaded.engine.files[0]
@@ -136,6 +112,7 @@ def test_a_refused_export_leaves_no_file(small, dev, tmp_path, monkeypatch):
 def test_auto_takes_the_smallest_that_keeps_the_score(trained, dev, tmp_path, size):
     path, examples = tmp_path / "auto.gguf", dev[:12]
     if size == "small":  # which is never right: its own answers stand for the gold ones
+        examples = dev[:4]
         found = zip(examples, trained.predict(examples), strict=True)
         examples = [replace(example, spans=tuple(spans)) for example, spans in found]
     report = trained.export(path, quantization="auto", verify_on=examples, tolerance=3)

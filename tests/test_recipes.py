@@ -30,7 +30,7 @@ def run(name, arguments, monkeypatch):
     ("recipe", "data", "label"),
     [
         ("ner_conll2003.py", "ner-conll2003", "LOC"),
-        ("absa_restaurants.py", "absa-rest14", "positive"),
+        pytest.param("absa_restaurants.py", "absa-rest14", "positive", marks=pytest.mark.slow),
         pytest.param("chunking_conll2000.py", "chunking-conll2000", "NP", marks=pytest.mark.slow),
         pytest.param("triggers_ace2005.py", "triggers-casie", "Databreach", marks=pytest.mark.slow),
     ],

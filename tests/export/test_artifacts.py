@@ -109,6 +109,7 @@ def test_a_refused_export_leaves_no_file(small, dev, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_auto_takes_the_smallest_that_keeps_the_score(trained, dev, tmp_path, size):
     path, examples = tmp_path / "auto.gguf", dev[:12]
     if size == "small":  # which is never right: its own answers stand for the gold ones
@@ -212,8 +213,8 @@ def test_a_converter_of_the_users(small, dev, tmp_path):
         "Converter(resolve(folder), None, False).write(Path(path), {})\n"
     )
     path = tmp_path / "by-script.gguf"
-    report = small.export(path, quantization="f16", verify_on=dev[:6], converter=script)
-    assert report["same_spans"] >= 5
+    report = small.export(path, quantization="f16", verify_on=dev[:3], converter=script)
+    assert report["same_spans"] >= 2
     script.write_text("raise SystemExit('no such architecture')")
     with pytest.raises(RuntimeError, match="no such architecture"):
         small.export(tmp_path / "x.gguf", converter=script)

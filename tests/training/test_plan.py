@@ -39,7 +39,7 @@ print(json.dumps([planned.total, peak]))
 @pytest.mark.parametrize(
     "words",
     [
-        ("smollm2-135m", "0", "nf4", "8"),
+        pytest.param(("smollm2-135m", "0", "nf4", "8"), marks=pytest.mark.slow),
         pytest.param(("smollm2-135m", "1", "nf4", "30"), marks=pytest.mark.slow),
         pytest.param(("gemma-3-270m", "0", "nf4", "8"), marks=pytest.mark.slow),
     ],

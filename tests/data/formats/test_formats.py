@@ -123,6 +123,7 @@ def test_real_data(shared_data, name, sentences):
     assert not found.counts
 
 
+@pytest.mark.slow
 def test_span_counts_equal_seqevals(shared_data):
     entities = pytest.importorskip("seqeval.metrics.sequence_labeling").get_entities
     folders = ("ner-conll2003", "chunking-conll2000", "absa-rest14")

@@ -263,6 +263,7 @@ def report(found: dict[str, Any]) -> None:
     print(
         "system   sentences/s  tokens/s  of naive     of limit  median ms  peak MB  same as batched"
     )
+    naive = found["naive"]["seconds"] if "naive" in found else None
     rows = {}
     for system, row in found.items():
         if system == "limit":
@@ -271,7 +272,7 @@ def report(found: dict[str, Any]) -> None:
         rate = count / row["seconds"]
         rows[system] = {
             "sentences_per_second": round(rate, 2),
-            "of_naive": round(rate / (count / found["naive"]["seconds"]), 2),
+            "of_naive": naive and round(rate * naive / count, 2),
             "of_limit": round(read / prefill / row["seconds"], 3),
             "of_limit_behind_demonstrations": round(read / behind / row["seconds"], 3),
             "median_ms": row["median_ms"] and round(row["median_ms"], 1),
@@ -280,7 +281,7 @@ def report(found: dict[str, Any]) -> None:
         }
         shown = rows[system]
         print(
-            f"{system:8} {rate:11.1f} {read / row['seconds']:9.0f} {shown['of_naive']:9.2f} "
+            f"{system:8} {rate:11.1f} {read / row['seconds']:9.0f} {shown['of_naive'] or '':9} "
             f"{shown['of_limit']:5.2f} ({shown['of_limit_behind_demonstrations']:.2f}) {shown['median_ms'] or '':>10} {shown['peak_mb']:8} "
             f"{same:8} of {count}"
         )

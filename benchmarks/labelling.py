@@ -63,7 +63,7 @@ def main() -> None:
         gguf = Path(scratch) / "labeler.gguf"
         minisift.load(given.labeler).export(gguf, quantization=given.quantization, verify_on=[])
         found = {}
-        for system in ("limit", *given.systems):
+        for system in dict.fromkeys(("limit", "batched", *given.systems)):
             print(f"running {system}", file=sys.stderr, flush=True)
             path = given.labeler if system == "torch" else gguf
             command = [sys.executable, __file__, str(path), str(given.texts), "--only", system]

@@ -26,7 +26,7 @@ from minisift.export.families import (
 from minisift.export.merge import Weight, lora_pairs, merged_weights, plain_model
 from minisift.export.vocabulary import vocabulary
 from minisift.export.writing import own_metadata, write_gguf
-from minisift.models.gguf_file import open_gguf, value_of
+from minisift.models.gguf_file import tensors_of, value_of
 from minisift.models.source import Source
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def check_base(source: Source) -> Family:
                 "llama.cpp's convert_hf_to_gguf.py"
             ) from None
         return family
-    name = value_of(open_gguf(source.gguf), "general.architecture")
+    name = value_of(source.gguf, "general.architecture")
     for family in FAMILIES.values():
         if family.architecture.gguf == name:
             return family
@@ -181,7 +181,7 @@ class Converter:
         if self._source.gguf is None:
             yield from rope_tensors(self.config)
             return
-        for tensor in open_gguf(self._source.gguf).tensors:
+        for tensor in tensors_of(self._source.gguf):
             if tensor.name.startswith("rope_"):
                 yield tensor.name, torch.from_numpy(np.array(tensor.data))
 

@@ -19,7 +19,7 @@ from minisift.data.examples import Example, Span, shorten
 from minisift.engines.llamacpp.scheduler import LlamaCppEngine
 from minisift.exceptions import VerificationError
 from minisift.export.subject import Subject
-from minisift.models.gguf_file import open_gguf
+from minisift.models.gguf_file import Tensor, tensors_of, write_over
 from minisift.prompting.renderer import RenderedExample, Renderer
 from minisift.publish.description import VERIFICATION, Description, description_of, predictor_of
 from minisift.scoring.evaluation import score
@@ -137,9 +137,9 @@ class Check:
 
         Raises VerificationError for a tensor that is another, or missing.
         """
-        found = {tensor.name: tensor for tensor in open_gguf(path).tensors}
+        found = {tensor.name: tensor for tensor in tensors_of(path)}
         largest = 0.0
-        for tensor in open_gguf(merged).tensors:
+        for tensor in tensors_of(merged):
             error = _error(found[tensor.name], tensor) if tensor.name in found else 1.0
             if not error <= _ROUNDED:
                 raise VerificationError(
@@ -200,15 +200,15 @@ class Check:
             )
 
 
-def _error(tensor: Any, wanted: Any) -> float:
+def _error(tensor: Tensor, wanted: Tensor) -> float:
     """The root of the mean squared difference of two GGUF tensors, as a share of the second's."""
-    if tuple(tensor.shape) != tuple(wanted.shape):
+    if tensor.shape != wanted.shape:
         return 1.0
     apart = size = 0.0
     for first in range(0, len(wanted.data), _ROWS):
         rows = slice(first, first + _ROWS)
         exact = np.asarray(wanted.data[rows], dtype=np.float32)
-        given = gguf.quants.dequantize(tensor.data[rows], tensor.tensor_type)
+        given = gguf.quants.dequantize(tensor.data[rows], tensor.type)
         apart += float(np.square(given - exact, dtype=np.float64).sum())
         size += float(np.square(exact, dtype=np.float64).sum())
     return (apart / size) ** 0.5 if size else float(apart > 0)
@@ -242,10 +242,7 @@ def keep(path: Path, report: dict[str, Any]) -> None:
     content = json.dumps(told).encode()
     if len(content) > _ROOM:
         content = json.dumps({**told, "first_difference": None}).encode()
-    field = open_gguf(path, "r+").get_field(VERIFICATION)
-    assert field is not None
-    place = field.parts[field.data[0]]
-    place[:] = np.frombuffer(content.ljust(_ROOM), dtype=np.uint8)
+    write_over(path, VERIFICATION, content.ljust(_ROOM))
 
 
 def llama_logits(path: Path, ids: Sequence[int], last: int) -> np.ndarray[Any, Any]:

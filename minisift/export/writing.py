@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from minisift.export.merge import Weight
-from minisift.models.gguf_file import open_gguf, value_of
+from minisift.models.gguf_file import Tensor, open_gguf, tensors_of, value_of
 
 
 def own_metadata(path: Path) -> dict[str, Any]:
@@ -60,14 +60,11 @@ def write_gguf(
 
 def copy_with(source: Path, target: Path, metadata: Mapping[str, Any]) -> None:
     """Write a GGUF file of F32 and F16 tensors again, with more metadata."""
-    reader = open_gguf(source)
-    name = value_of(reader, "general.architecture")
+    name = value_of(source, "general.architecture")
     (arch,) = (arch for arch, known in gguf.MODEL_ARCH_NAMES.items() if known == name)
-    tensors = {tensor.name: _in_file(tensor) for tensor in reader.tensors}
+    tensors = {tensor.name: _in_file(tensor) for tensor in tensors_of(source)}
     write_gguf(target, arch, {**own_metadata(source), **metadata}, tensors)
 
 
-def _in_file(tensor: gguf.ReaderTensor) -> Weight:
-    # shapes are the other way round in the file's list of tensors
-    shape = tuple(int(size) for size in reversed(tensor.shape))
-    return Weight(shape, lambda: torch.from_numpy(np.array(tensor.data)))
+def _in_file(tensor: Tensor) -> Weight:
+    return Weight(tensor.shape, lambda: torch.from_numpy(np.array(tensor.data)))

@@ -15,9 +15,9 @@ def restore_pre_tokenizer(tokenizer: Any, gguf: Path) -> None:
     """What transformers leaves out when it reads a GGUF: digits stand alone in these."""
     from tokenizers import pre_tokenizers
 
-    from minisift.models.gguf_file import open_gguf, value_of
+    from minisift.models.gguf_file import value_of
 
-    if value_of(open_gguf(gguf), "tokenizer.ggml.pre") in (
+    if value_of(gguf, "tokenizer.ggml.pre") in (
         "smollm",
         "starcoder",
         "refact",

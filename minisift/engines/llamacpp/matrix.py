@@ -8,9 +8,9 @@ from pathlib import Path
 from threading import Lock
 
 from minisift.engines.llamacpp import cache as states
-from minisift.engines.llamacpp.header import Header, read_header
 from minisift.engines.llamacpp.native import LIBRARIES, features
 from minisift.models.architectures import ARCHITECTURES
+from minisift.models.gguf_header import Header, read_header
 
 PLAIN = sorted({family.gguf for family in ARCHITECTURES.values() if family.plain_head})
 """Architectures whose logits are the product of hidden states and head."""

@@ -1,7 +1,8 @@
 """What a GGUF file says of its content, by the format's description (ggml's docs/gguf.md).
 
-Its numbers alone: what tokens spell, most of such a file's beginning, is passed over. ggml's own reader takes
-a little longer, and a struct whose size cannot be checked.
+Its numbers and single strings alone: what tokens spell, most of such a file's beginning, is passed over. The
+package gguf takes seconds for that, a hundred times as long; ggml's own reader takes a little longer, and a
+struct whose size cannot be checked.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ _ALIGNMENT = 32
 
 @dataclass
 class Header:
-    """Values by key (None for an array), and of each tensor its shape, the fastest index first, ggml's
-    type and the byte at which it begins."""
+    """Values by key (None for an array), the byte at which each ends, and of each tensor its shape, the fastest
+    index first, ggml's type and the byte at which it begins."""
 
     values: dict[str, Any] = field(default_factory=dict)
+    ends: dict[str, int] = field(default_factory=dict)
     tensors: dict[str, tuple[tuple[int, ...], int, int]] = field(default_factory=dict)
 
 
@@ -94,6 +96,7 @@ def _header(reader: _Reader) -> Header:
         key = reader.string()
         (kind,) = reader.numbers("I")
         header.values[key] = reader.value(kind)
+        header.ends[key] = reader.at
     for _ in range(tensors):
         name = reader.string()
         (dimensions,) = reader.numbers("I")

@@ -6,7 +6,7 @@ pytest.importorskip("gguf")
 import gguf
 import numpy as np
 
-from minisift.engines.llamacpp.header import read_header
+from minisift.models.gguf_header import read_header
 
 
 @pytest.fixture(params=[32, 64])

@@ -2,7 +2,8 @@
 
 import pytest
 
-gguf = pytest.importorskip("gguf")
+pytest.importorskip("gguf")
+import gguf
 import numpy as np
 
 from minisift.models.gguf_file import open_gguf, tensors_of, value_of, write_over

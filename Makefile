@@ -10,7 +10,7 @@ NODE_PLATFORM = $(shell node -p "process.platform.replace('darwin', 'mac') + '-'
 in-parallel = -n 2 --dist loadfile --no-loadscope-reorder
 least-covered = $(BIN)/python -m coverage report --sort=cover | sed -n '1,12p;$$p'
 
-.PHONY: demo test test-slow programs lint format package clean
+.PHONY: demo test test-slow programs lint format package compat clean
 
 demo: $(VENV)/installed
 	@echo "The whole cycle on sample data: about 4 minutes on two cores, less the second time."
@@ -79,15 +79,8 @@ package: $(VENV)/installed
 clean:
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: compat vulkan
-
 # The tests of llama.cpp's engine on the oldest and on the newest llama-cpp-python that pyproject.toml
 # admits, each in an environment of its own under .venv-compat.
 compat: $(VENV)/installed
 	@echo "About 6 minutes a version on two cores, most of it compiling llama.cpp, once."
-	@$(BIN)/python tests/support/compat.py versions
-
-# The same where layers are computed on a GPU, or what takes itself for one: with Debian, apt-get install
-# libvulkan-dev glslc spirv-headers mesa-vulkan-drivers, whose driver computes on the CPU.
-vulkan: $(VENV)/installed
-	@$(BIN)/python tests/support/compat.py vulkan
+	@$(BIN)/python tests/support/compat.py

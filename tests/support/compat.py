@@ -1,7 +1,7 @@
-"""The tests of llama.cpp's engine with other builds of it, each in an environment of its own.
+"""The tests of llama.cpp's engine with the oldest and the newest llama-cpp-python that pyproject.toml
+admits, each in an environment of its own.
 
-python tests/support/compat.py versions   the oldest and the newest that pyproject.toml admits
-python tests/support/compat.py vulkan     the newest, with Vulkan
+python tests/support/compat.py
 """
 
 import os
@@ -29,23 +29,19 @@ def admitted():
     return pin[1], newest[1]
 
 
-def built(name, version, settings=""):
-    """The Python of an environment with a version, compiled with settings for cmake if there are any."""
-    python = BUILDS / name / "bin" / "python"
-    if (BUILDS / name / "installed").is_file():
+def installed(version):
+    """The Python of an environment with a version."""
+    python = BUILDS / version / "bin" / "python"
+    if (BUILDS / version / "installed").is_file():
         return python
     print(f"Installing {LIBRARY} {version} into {python.parents[1]}, once", flush=True)
-    venv.create(BUILDS / name, clear=True, with_pip=True)
+    venv.create(BUILDS / version, clear=True, with_pip=True)
     install = [python, "-m", "pip", "install", "--quiet", "-c", BUILDS / "constraints.txt"]
     constraints = (ROOT / "constraints.txt").read_text().splitlines()
     others = [line for line in constraints if not line.startswith(LIBRARY)]
     (BUILDS / "constraints.txt").write_text("\n".join(others))
-    # pip's cache of wheels knows nothing of settings
-    own = ["--no-cache-dir", "--no-binary", LIBRARY] if settings else []
-    environment = {**os.environ, **({"CMAKE_ARGS": settings} if settings else {})}
-    subprocess.run([*install, *own, f"{LIBRARY}=={version}"], env=environment, check=True)
-    subprocess.run([*install, *NEEDED], check=True)
-    (BUILDS / name / "installed").touch()
+    subprocess.run([*install, f"{LIBRARY}=={version}", *NEEDED], check=True)
+    (BUILDS / version / "installed").touch()
     return python
 
 
@@ -69,17 +65,13 @@ def make_files():
         subprocess.run(script, cwd=ROOT, check=True)
 
 
-def main(what):
-    oldest, newest = admitted()
+def main():
     make_files()
-    if what == "vulkan":
-        builds = {"vulkan": built("vulkan", newest, "-DGGML_VULKAN=on")}
-    else:
-        builds = {version: built(version, version) for version in dict.fromkeys((oldest, newest))}
-    failed = [name for name, python in builds.items() if not passes(name, python)]
+    versions = dict.fromkeys(admitted())
+    failed = [version for version in versions if not passes(version, installed(version))]
     if failed:
         sys.exit(f"The engine's tests fail with {LIBRARY} {' and '.join(failed)}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -1,7 +1,7 @@
 """Files that the engine's tests load: a small labeler's, its base model's and its adapter's.
 
 Where MINISIFT_ENGINE_FILES names a folder they are there already, for environments without torch: `make
-compat` and `make vulkan`.
+compat`.
 """
 
 import os

@@ -19,13 +19,13 @@ demo: $(VENV)/installed
 test: $(VENV)/installed lint
 	@test -e $(VENV)/programs/built || \
 	    echo "Without make programs, which needs cmake and npm, the kit's programs are not tested."
-	@echo "Running the tests but the slow ones: about 9 minutes on two cores."
+	@echo "Running the tests but the slow ones: about 12 minutes on two cores."
 	@$(BIN)/python -m pytest -m "not slow" $(in-parallel) --durations=10 --cov --cov-report=
 	@$(least-covered)
 
 # The slow ones, and those that hypothesis draws for, with thirty times as many draws.
 test-slow: $(VENV)/installed
-	@echo "Running the slow tests: about 15 minutes on two cores."
+	@echo "Running the slow tests: about 16 minutes on two cores."
 	@$(BIN)/python -m pytest -m "slow or property" $(in-parallel) --hypothesis-profile=slow --durations=10
 
 programs: $(VENV)/programs/built

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
-from minisift.cli.reading import add_reading, load, read
+from minisift.cli.reading import add_reading, load, read, tell
 
 
 def add(commands: Any) -> None:
@@ -24,6 +23,7 @@ def add(commands: Any) -> None:
 def run(given: argparse.Namespace) -> None:
     examples = read(given, given.data)
     report = load(given.labeler).evaluate(examples)
+    tell(report.counts)
     if given.json:
         content = report.to_dict()
         if given.errors:
@@ -31,7 +31,5 @@ def run(given: argparse.Namespace) -> None:
         print(json.dumps(content, ensure_ascii=False))
         return
     print(report)
-    for what, number in report.counts.items():
-        print(f"{number} {what}", file=sys.stderr)
     if given.errors:
         print(f"\n{report.errors()}")

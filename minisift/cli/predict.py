@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from minisift.cli import flags
-from minisift.cli.reading import load
+from minisift.cli.reading import load, tell
 from minisift.data.examples import Span
 from minisift.data.inputs import FORMATS, Input, read_inputs
 from minisift.decoding.labelling import OnLong
@@ -83,8 +83,7 @@ def run(given: argparse.Namespace) -> None:
     print(f"{count} texts in {time.monotonic() - started:.1f} s", file=sys.stderr)
     if replaced:
         print(f"{replaced} records had spans, which are replaced", file=sys.stderr)
-    for what, number in answers.counts.items():
-        print(f"{number} {what}", file=sys.stderr)
+    tell(answers.counts)
 
 
 def _inputs(given: argparse.Namespace) -> Iterator[Input]:

@@ -1,11 +1,12 @@
-"""Reading labelled files, with the arguments of `minisift.read` as flags, and loading labelers."""
+"""What commands share: reading labelled files, with the arguments of `minisift.read` as flags; loading
+labelers; telling what was left out."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,9 @@ def load(path: str, **options: Any) -> Any:
             raise ValueError(f"{path}: a folder, {names} is for GGUF files; fix: leave it out")
         print(f"loading {path}", file=sys.stderr)  # takes seconds
     return minisift.load(path, **options)
+
+
+def tell(counts: Mapping[str, int]) -> None:
+    """What labelling had to leave out or cut."""
+    for what, number in counts.items():
+        print(f"{number} {what}", file=sys.stderr)

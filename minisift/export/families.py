@@ -1,7 +1,8 @@
 """Model families: what llama.cpp has to know of each, and how its tensors differ there.
 
 A family is an entry of `models.architectures` and, where its tensors differ, of _WRITTEN. Tensor names
-come from `gguf.get_tensor_name_map`, the facts from llama.cpp's model files; `change` is the inverse of what transformers does when it reads a GGUF.
+come from `gguf.get_tensor_name_map`, the facts from llama.cpp's model files; `change` is the inverse of what
+transformers does when it reads a GGUF.
 """
 
 from __future__ import annotations

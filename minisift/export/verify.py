@@ -258,7 +258,9 @@ def llama_logits(path: Path, ids: Sequence[int], last: int) -> np.ndarray[Any, A
     context = llama.llama_init_from_model(model, params)
     if not context:
         llama.llama_model_free(model)
-        raise MemoryError(f"llama.cpp cannot make a context of {params.n_ctx} tokens")
+        raise MemoryError(
+            f"llama.cpp cannot make a context of {params.n_ctx} tokens; fix: shorter examples"
+        )
     batch = llama.llama_batch_init(len(ids), 0, 1)
     try:
         batch.n_tokens = len(ids)

@@ -50,15 +50,18 @@ def value_of(path: Path, key: str) -> Any:
 
 def tensors_of(path: Path) -> Iterator[Tensor]:
     """The tensors, in the order of the file. Raises ValueError as `open_gguf`."""
-    header = _header(path)
-    for name, (sizes, number, begin) in header.tensors.items():
-        kind = gguf.GGMLQuantizationType(number)
+    size = path.stat().st_size
+    for name, (sizes, number, begin) in _header(path).tensors.items():
+        try:
+            kind = gguf.GGMLQuantizationType(number)
+        except ValueError as error:
+            raise _not_whole(path, error) from None
         shape = stored = sizes[::-1]
         dtype = _NUMBERS.get(kind, np.uint8)
         if dtype is np.uint8:
             stored = gguf.quant_shape_to_byte_shape(shape, kind)
         count = math.prod(stored)
-        if begin + count * np.dtype(dtype).itemsize > path.stat().st_size:
+        if begin + count * np.dtype(dtype).itemsize > size:
             raise _not_whole(path, f"{name} is cut")
         data = np.memmap(path, dtype, "r", begin, (count,))
         yield Tensor(name, shape, kind, np.asarray(data).reshape(stored))

@@ -1,8 +1,8 @@
 """What a GGUF file says of its content, by the format's description (ggml's docs/gguf.md).
 
 Its numbers and single strings alone: what tokens spell, most of such a file's beginning, is passed over. The
-package gguf takes seconds for that, a hundred times as long; ggml's own reader takes a little longer, and a
-struct whose size cannot be checked.
+package gguf makes an array of each and takes seconds; ggml's own reader takes a little longer, and a struct whose
+size cannot be checked.
 """
 
 from __future__ import annotations

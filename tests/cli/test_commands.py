@@ -1,6 +1,7 @@
 """The command line as people run it: every command in a process of its own."""
 
 import json
+import re
 from dataclasses import fields
 
 import pytest
@@ -132,6 +133,15 @@ def test_evaluate(run):
     printed = run("folder")
     assert printed.err == "loading labeler\n"
     assert "1 sentences" in printed.out
+
+
+@pytest.mark.parametrize("how", ["", "--json"])
+def test_evaluate_tells_what_was_cut(how, here, export_run):
+    record = {"text": "Nora Feld kam nach Berlin. " * 200, "spans": []}
+    (here / "long.jsonl").write_text(json.dumps(record))
+    done = Run(f"evaluate notes.gguf long.jsonl {how}", here)
+    assert re.search(r"^1 texts in windows$", done.err, re.MULTILINE)
+    assert "windows" not in done.out
 
 
 @pytest.mark.parametrize("file", READING)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any
 
@@ -101,7 +102,8 @@ class Lane:
 
     def enter(self, waiting: Text) -> bool:
         """Seat a text, if there is room for it and its prefix is the running ones'."""
-        return self._resume() and self._seat(waiting)
+        with self._laid_anew_on_error():
+            return self._resume() and self._seat(waiting)
 
     def _seat(self, text: Text) -> bool:
         if text.prefix != self._prefix:
@@ -136,18 +138,24 @@ class Lane:
 
     def run(self, threads: int) -> list[Text]:
         """Call the model until texts are done, or `stop`; gives those, whose cells are free for others."""
-        while self.busy and not self._stopped:
-            self._resume()
-            try:
+        with self._laid_anew_on_error():
+            while self.busy and not self._stopped:
+                self._resume()
                 self._step(threads)
-            except BaseException:
-                self._prefix = None  # cells are no longer where this thinks they are
-                raise
-            if done := [seat for seat, text in self.running.items() if text.done]:
-                for seat in done:
-                    self._cells.leave(seat)
-                return [self.running.pop(seat) for seat in done]
+                if done := [seat for seat, text in self.running.items() if text.done]:
+                    for seat in done:
+                        self._cells.leave(seat)
+                    return [self.running.pop(seat) for seat in done]
         return []
+
+    @contextmanager
+    def _laid_anew_on_error(self) -> Iterator[None]:
+        """Have prefix and cells laid out anew by the next text, where what was under way has moved them."""
+        try:
+            yield
+        except BaseException:
+            self._prefix = None
+            raise
 
     def _step(self, threads: int) -> None:
         """One call of the model: what is pending of each text, as far as the call goes."""
@@ -258,13 +266,11 @@ class Lane:
 
     def _decode(self, entries: list[tuple[int, int, int, bool]]) -> None:
         if self._stopped:
-            self._prefix = None
             raise RuntimeError("stopped")  # nobody waits for what it was for
         if self._head:
             is_used = self._model.head and self._head.is_worth_it
             self._head.watcher.expect(sum(entry[3] for entry in entries) if is_used else 0)
         if result := llama.llama_decode(self._handle, self._batch.of(entries)):
-            self._prefix = None
             raise RuntimeError(
                 f"llama.cpp could not go on (code {result}); fix: shorter texts, or a larger context"
             )

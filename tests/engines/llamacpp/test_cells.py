@@ -1,6 +1,7 @@
 """Where texts lie in llama.cpp's cache, and that it changes no answer."""
 
 import random
+from threading import Event
 
 import pytest
 
@@ -108,6 +109,10 @@ def test_a_scarce_context_stays_open():
     assert cells.capacity == 0
 
 
+def scored(found):  # scores do not count in comparisons of spans
+    return [[(span, span.score) for span in spans] for spans in found]
+
+
 def load(path, **options):
     """On the CPU, where texts have cells of their own."""
     return minisift.load(path, n_gpu_layers=0, **options)
@@ -141,6 +146,34 @@ def test_texts_that_outgrow_their_cells_or_run_alone_get_the_same_answers(q4_0, 
     monkeypatch.setattr(Cells, "extend", refused)
     assert labeler.predict(dev) == expected
     assert restarted
+
+
+def test_a_stream_that_is_left_within_a_step_has_cells_laid_out_anew(q4_0, dev, monkeypatch):
+    """One lane gave a text, and the other has taken cells for tokens that the model never reads."""
+    labeler = load(q4_0, threads=2)
+    texts = dev[:8]
+    expected = scored(labeler.predict(texts))
+    seen, laid = [], []
+    is_left = Event()
+    extend, lay = Cells.extend, Cells.lay
+
+    def held(self, sequence, count):
+        cells = extend(self, sequence, count)
+        seen.append(self)
+        if self is not seen[0] and seen.count(self) == 5:
+            assert is_left.wait(60)
+        return cells
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Cells, "extend", held)
+        patch.setattr(Cells, "lay", lambda self, prefix: laid.append(self) or lay(self, prefix))
+        labeler.predict(texts[0])  # alone, so in the first lane
+        stream = labeler.stream(texts)
+        next(stream)
+        stream.close()
+        is_left.set()
+        assert scored(labeler.predict(texts)) == expected
+    assert laid
 
 
 def test_without_demonstrations_and_in_a_scarce_context(q4_0, dev):

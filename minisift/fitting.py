@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,7 +20,7 @@ from minisift.prompting.renderer import RenderedExample, Renderer, Row
 from minisift.prompting.task import make_task
 from minisift.prompting.template import TemplateKind
 from minisift.publish.description import describe
-from minisift.publish.folder import Weights, check_folder
+from minisift.publish.folder import WEIGHTS, Weights, check_folder
 from minisift.training.settings import Settings, make_settings
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Start = str | os.PathLike[str] | Labeler | None
+"""What `fit` may start from."""
+
 
 def fit(
     model: str | os.PathLike[str],
@@ -43,6 +48,7 @@ def fit(
     names: Mapping[str, str] | None = None,
     descriptions: Mapping[str, str] | None = None,
     instruction: str | bool | None = None,
+    start: Start = "warm",
     resume: bool = False,
     on_step: Callable[[Progress], None] | None = None,
     **settings: Unpack[Options],
@@ -54,7 +60,9 @@ def fit(
     whether an adapter on the way was better than the last one, calibrates the scores, and its F1
     travels with the labeler; without one a tenth of 100 and more sentences is held out (`held_out`).
     output_dir: where to write the adapter folder. names, descriptions and instruction: see
-    `task.make_task`; no instruction by default, since trained models do better without. resume:
+    `task.make_task`; no instruction by default, since trained models do better without.
+    start: "warm", the adapter that minisift brings for the base model, if it brings one: it has read many
+    span tasks; None for a fresh one; or a labeler, or the folder of one, to go on from. resume:
     continue a training that was killed or interrupted, from the checkpoint beside `output_dir`, to
     the adapter that it would have become. on_step: is called after each update with how far the
     training is. settings: the fields of `settings.Settings`, such as strategy="mrc", shots=8, epochs,
@@ -71,7 +79,9 @@ def fit(
     prepared = _prepare(model, train_set, dev_set, chosen, names, descriptions, instruction)
     if checkpoint is not None:
         _tell_of(checkpoint, resume)
-    run = _Run(prepared, dev_set is None, checkpoint, on_step)
+    with tempfile.TemporaryDirectory() as scratch:
+        adapter = _adapter(start, prepared.source, Path(scratch))
+        run = _Run(prepared, dev_set is None, checkpoint, on_step, adapter)
     if resume and run.training.resume():
         logger.warning("Continuing at step %d of %s.", run.training.progress.step, checkpoint)
     interrupted = run.train()
@@ -97,6 +107,7 @@ class _Run:
         is_held_out: bool,
         checkpoint: Path | None,
         on_step: Callable[[Progress], None] | None,
+        start: Path | None,
     ) -> None:
         from minisift.engines.transformers import TransformersEngine
         from minisift.models.loading import longest_input
@@ -118,11 +129,13 @@ class _Run:
             learning_rate=settings.rate(plan.parameters),
             gradient_checkpointing=plan.gradient_checkpointing,
         )
-        self._network = Network(source, settings, plan.unpacked)
+        self._network = Network(source, settings, plan.unpacked, start)
         self._engine = TransformersEngine(self._network, renderer.tokenizer, longest_input(source))
+        begun = None if start is None else _digest(start / WEIGHTS)
         made = {
             "settings": asdict(settings),
             "seed": settings.seed,
+            "start": begun,
             "sentences": len(prepared.examples),
             "held_out": len(prepared.dev) if is_held_out else 0,
             "prompts": len(prepared.rows),
@@ -140,7 +153,7 @@ class _Run:
             chance=chance(self._sample),
             checkpoint=checkpoint,
             tokens=plan.tokens,
-            identity=source.fingerprint,
+            identity=f"{source.fingerprint} {begun}",
             on_step=on_step,
         )
 
@@ -240,6 +253,7 @@ def prompt(
     instruction: str | bool | None = True,
     template: TemplateKind = "plain",
     quantize: Literal["nf4"] | None = None,
+    start: Start = "warm",
     seed: int = 0,
 ) -> Labeler:
     """A labeler by in-context learning alone: demonstrations in the prompt, no training.
@@ -264,10 +278,13 @@ def prompt(
         engine = LlamaCppEngine(source.name)
     else:
         from minisift.engines.transformers import TransformersEngine
-        from minisift.models.loading import load_base, longest_input, settle
+        from minisift.models.loading import load_adapter, load_base, longest_input, settle
         from minisift.models.tokenizer import load_tokenizer
 
         network, quantized = load_base(source, chosen.quantize)
+        with tempfile.TemporaryDirectory() as scratch:
+            if (adapter := _adapter(start, source, Path(scratch))) is not None:
+                network = load_adapter(network, adapter)
         settle(network)
         weights = Weights(lambda: network)
         tokenizer = load_tokenizer(source.weights)
@@ -311,6 +328,36 @@ def _prepare(
     except ValueError as error:
         logger.warning("The labeler will have no GGUF file: %s.", error)
     return prepared
+
+
+def _adapter(start: Start, source: Source, scratch: Path) -> Path | None:
+    """The folder of the adapter to start from. scratch: for one that lies in memory alone."""
+    from minisift.models.warm import warm_start
+
+    if start is None:
+        return None
+    if start == "warm":
+        return warm_start(source)
+    if isinstance(start, Labeler):
+        made_on, weights = start.description.base, start.weights
+        adapter = weights.adapter(made_on["model"], scratch) if weights else None
+        if adapter is None:
+            raise ValueError("start is a labeler without an adapter; fix: one that fit made")
+        if made_on["fingerprint"] != source.fingerprint:
+            raise ValueError(
+                f"start is a labeler of {made_on['model']}; fix: fit({made_on['model']!r}, ...)"
+            )
+        return adapter
+    folder = Path(start)
+    if not (folder / WEIGHTS).is_file():
+        raise FileNotFoundError(
+            f"start={os.fspath(start)!r}: no folder with {WEIGHTS}; fix: 'warm', None, a labeler or its folder"
+        )
+    return folder
+
+
+def _digest(file: Path) -> str:
+    return f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
 
 
 def _base(source: Source, quantized: str | None) -> dict[str, Any]:

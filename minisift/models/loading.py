@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -144,6 +145,40 @@ def add_lora(model: Any, rank: int, dropout: float, seed: int) -> Any:
     )
     with quietly():
         return get_peft_model(model, config)
+
+
+def start_from(model: Any, folder: str | os.PathLike[str]) -> None:
+    """Let a fresh adapter go on from a saved one of its rank or a smaller one.
+
+    Raises ValueError where that is of another model, or larger.
+    """
+    import torch
+    from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
+    from safetensors.torch import load_file
+
+    with intact(folder):
+        saved = load_file(Path(folder) / SAFETENSORS_WEIGHTS_NAME)
+    config = json.loads((Path(folder) / CONFIG_NAME).read_text(encoding="utf-8"))
+    own = model.peft_config["default"]
+    share = (config["lora_alpha"] / config["r"]) / (own.lora_alpha / own.r)
+    fresh = {n.replace(".default", ""): w for n, w in model.named_parameters() if "lora_" in n}
+    if fresh.keys() != saved.keys():
+        raise ValueError(
+            f"{os.fspath(folder)}: the adapter of another model; fix: start with its own"
+        )
+    with torch.no_grad():
+        for name, weight in fresh.items():
+            given = saved[name].to(weight.dtype)
+            rank_of = 0 if "lora_A" in name else 1
+            if given.shape[1 - rank_of] != weight.shape[1 - rank_of]:
+                raise ValueError(
+                    f"{os.fspath(folder)}: the adapter of another model; fix: start with its own"
+                )
+            if (rank := given.shape[rank_of]) > weight.shape[rank_of]:
+                raise ValueError(
+                    f"lora_rank={own.r} is below that of {os.fspath(folder)}; fix: {rank} or more"
+                )
+            weight.narrow(rank_of, 0, rank).copy_(given if rank_of == 0 else given * share)
 
 
 def load_adapter(model: Any, folder: str | os.PathLike[str]) -> Any:

@@ -27,10 +27,15 @@ STRATEGIES: tuple[Strategy, ...] = ("vanilla", "src", "mrc")
 
 @dataclass(frozen=True)
 class Row:
-    """A training prompt: token ids, and for each whether the loss counts it."""
+    """A training prompt: token ids, and for each whether the loss counts it.
+
+    choices: of each token that the loss counts, in order, the ids that could have stood in its place;
+    None where any could.
+    """
 
     ids: list[int]
     mask: list[bool]
+    choices: list[Sequence[int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,14 @@ class RenderedExample:
     """A labelled example as token ids, made once: a demonstration, or what training aims at.
 
     text: its text and what stands between it and the response. response: that of its gold spans,
-    the end included.
+    the end included. choices: for each token of the response those that may stand in its place, if a
+    loss is to choose among these alone.
     """
 
     target: Target
     text: list[int]
     response: list[int]
+    choices: Sequence[Sequence[int]] | None = None
 
     @property
     def example(self) -> Example:
@@ -125,26 +132,35 @@ class Renderer:
     ) -> Row:
         """A training row: the prompt and the target's response, with the strategy's mask.
 
-        "mrc" counts every response token, "src" those of the target, "vanilla" all tokens.
+        "mrc" counts every response token, "src" those of the target, "vanilla" all tokens. Of an example
+        with `choices` no token counts that is the only one.
         """
-        ids: list[int] = []
-        mask: list[bool] = []
-        for segment, is_response, is_target in self._segments(demonstrations, target):
-            counts = strategy == "vanilla" or (is_response and (is_target or strategy == "mrc"))
-            ids += segment
-            mask += [counts] * len(segment)
-        return Row(ids, mask)
+        row = Row([], [], None if target.choices is None or strategy == "vanilla" else [])
+        for segment, response, is_target in self._segments(demonstrations, target):
+            counts = strategy == "vanilla" or (
+                response is not None and (is_target or strategy == "mrc")
+            )
+            row.ids.extend(segment)
+            if row.choices is None or response is None or not counts:
+                row.mask.extend([counts] * len(segment))
+            else:
+                assert response.choices is not None
+                open_ones = [among for among in response.choices if len(among) > 1]
+                row.mask.extend(len(among) > 1 for among in response.choices)
+                row.choices.extend(open_ones)
+        return row
 
     def _segments(
         self, demonstrations: Sequence[RenderedExample], target: RenderedExample
-    ) -> Iterator[tuple[list[int], bool, bool]]:
-        yield self._head, False, False
+    ) -> Iterator[tuple[list[int], RenderedExample | None, bool]]:
+        """Ids, the example whose response they are, and whether they are the target's."""
+        yield self._head, None, False
         for shown in demonstrations:
-            yield shown.text, False, False
-            yield shown.response, True, False
-            yield self._joint, False, False
-        yield target.text, False, True
-        yield target.response, True, True
+            yield shown.text, None, False
+            yield shown.response, shown, False
+            yield self._joint, None, False
+        yield target.text, None, True
+        yield target.response, target, True
 
     def fitting(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,14 +14,16 @@ from minisift.training.rows import targets
 
 _LOGITS, _PLACES = 1 << 22, 64
 """Logits that exist at once, 16 MB in float32; but of at least so many places."""
+_CHOSEN = 256
+"""Places at once where there are logits of some tokens alone."""
 
 
 class CausalObjective(torch.nn.Module):
     """A causal LM that answers a pass (see `collate`) with its loss, summed over the targets.
 
     Keeps `protocols.Objective`. Prepared for training, the model attends inside of rows. Hidden
-    states become logits only where a token is predicted, and only so many at a time: a large
-    vocabulary costs no memory. Between the two, the model's own code runs, with its scales and caps.
+    states become logits only where a token is predicted, only so many at a time, and where rows
+    tell what a token is one of, for these alone: a large vocabulary costs no memory. Between the two, the model's own code runs, with its scales and caps.
 
     use: lets the model attend inside of rows. logits, places: how many logits exist at once, but of
     at least how many places.
@@ -59,6 +62,7 @@ class CausalObjective(torch.nn.Module):
         lengths: Sequence[int],
         kept: torch.Tensor,
         labels: torch.Tensor,
+        choices: Sequence[Sequence[int]] | None = None,
     ) -> Any:
         if self._rows is None:
             raise RuntimeError("rows would see each other; fix: call prepare(training=True) first")
@@ -69,7 +73,8 @@ class CausalObjective(torch.nn.Module):
             input_ids=input_ids, position_ids=position_ids, use_cache=False
         ).last_hidden_state
         chunked_loss: Any = _ChunkedLoss.apply
-        return chunked_loss(states[0, kept], labels, causal, self._places)
+        places = self._places if choices is None else max(_CHOSEN, self._places)
+        return chunked_loss(states[0, kept], labels, choices, causal, places)
 
 
 class _States(torch.nn.Module):
@@ -81,38 +86,85 @@ class _States(torch.nn.Module):
         return BaseModelOutputWithPast(last_hidden_state=inputs_embeds)
 
 
+class _Rows(torch.nn.Module):
+    """An output head of some tokens alone."""
+
+    def __init__(self, head: torch.nn.Module, tokens: torch.Tensor) -> None:
+        super().__init__()
+        self._weight = head.weight.detach()[tokens]
+        bias = getattr(head, "bias", None)
+        self._bias = None if bias is None else bias.detach()[tokens]
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(states, self._weight, self._bias)
+
+
+@contextmanager
+def _replaced(model: Any, **parts: torch.nn.Module) -> Iterator[None]:
+    """A model with other modules in the place of some of its own."""
+    own = {name: model._modules[name] for name in parts}
+    model._modules.update(parts)
+    try:
+        yield
+    finally:
+        model._modules.update(own)
+
+
+def _among(
+    labels: torch.Tensor, choices: Sequence[Sequence[int]]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """All tokens of some choices, [tokens], in order; the places of the labels in it, [targets, 1]; and
+    where something else than what was to choose from stands, [targets, tokens]."""
+    counts = torch.tensor([len(allowed) for allowed in choices])
+    flat = torch.tensor([token for allowed in choices for token in allowed])
+    tokens, columns = flat.unique(return_inverse=True)
+    others = torch.ones(len(choices), len(tokens), dtype=torch.bool)
+    others[torch.arange(len(choices)).repeat_interleave(counts), columns] = False
+    device = labels.device
+    tokens = tokens.to(device)
+    return tokens, torch.searchsorted(tokens, labels)[:, None], others.to(device)
+
+
 class _ChunkedLoss(torch.autograd.Function):
     """Cross entropy of hidden states under a frozen head; gradients are made going forward."""
 
     @staticmethod
     def forward(
-        ctx: Any, states: torch.Tensor, labels: torch.Tensor, causal: Any, places: int
+        ctx: Any,
+        states: torch.Tensor,
+        labels: torch.Tensor,
+        choices: Sequence[Sequence[int]] | None,
+        causal: Any,
+        places: int,
     ) -> torch.Tensor:
-        """states: [targets, size]; labels: [targets]; places: of how many there are logits at once."""
+        """states: [targets, size]; labels: [targets]; choices: what each label is one of, None for
+        all tokens; places: of how many there are logits at once."""
         gradients = torch.empty_like(states)
         total = torch.zeros((), device=states.device)
-        layers = causal._modules[causal.base_model_prefix]
-        causal._modules[causal.base_model_prefix] = _States()
-        try:
+        head = causal.get_output_embeddings()
+        name = next(name for name, part in causal._modules.items() if part is head)
+        with _replaced(causal, **{causal.base_model_prefix: _States()}):
             for first in range(0, len(states), places):
-                with torch.enable_grad():
-                    chunk = states[first : first + places].detach().requires_grad_()
+                here = slice(first, first + places)
+                parts, wanted, others = {}, labels[here, None], None
+                if choices is not None:
+                    tokens, wanted, others = _among(labels[here], choices[here])
+                    parts[name] = _Rows(head, tokens)
+                with torch.enable_grad(), _replaced(causal, **parts):
+                    chunk = states[here].detach().requires_grad_()
                     logits = causal(inputs_embeds=chunk[None]).logits[0]
-                wanted = labels[first : first + places, None]
+                    if others is not None:
+                        logits = logits.masked_fill(others, -torch.inf)
                 # written out, since logits are many: log-probabilities become gradients in place
                 scores = logits.detach().log_softmax(-1, dtype=torch.float32)
                 total -= scores.gather(1, wanted).sum()
                 upstream = scores.exp_().scatter_add_(1, wanted, -torch.ones_like(wanted).float())
-                (gradients[first : first + places],) = torch.autograd.grad(
-                    logits, chunk, upstream.to(logits.dtype)
-                )
+                (gradients[here],) = torch.autograd.grad(logits, chunk, upstream.to(logits.dtype))
                 del logits, scores, upstream
-        finally:
-            causal._modules[causal.base_model_prefix] = layers
         ctx.save_for_backward(gradients)
         return total
 
     @staticmethod
     def backward(ctx: Any, *upstream: torch.Tensor) -> Any:
         (gradients,) = ctx.saved_tensors
-        return gradients * upstream[0], None, None, None
+        return gradients * upstream[0], None, None, None, None

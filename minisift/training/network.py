@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from minisift.models.loading import add_lora, load_base, settle, unpack
+from minisift.models.loading import add_lora, load_base, settle, start_from, unpack
 from minisift.models.source import Source
 from minisift.training import sharding
 from minisift.training.settings import Settings
@@ -13,11 +14,15 @@ from minisift.training.settings import Settings
 class Network:
     """Gives a base model under a LoRA adapter when it is called.
 
-    unpack: whether 4-bit weights get a bf16 copy to compute with. `quantized` tells what the weights became.
+    unpack: whether 4-bit weights get a bf16 copy to compute with. start: the folder of an adapter to go on
+    from; None for a fresh one. `quantized` tells what the weights became.
     """
 
-    def __init__(self, source: Source, settings: Settings, unpack: bool) -> None:
+    def __init__(
+        self, source: Source, settings: Settings, unpack: bool, start: Path | None = None
+    ) -> None:
         self._source = source
+        self._start = start
         self._settings = settings
         self._unpack = unpack
         self._trained: dict[str, Any] = {}
@@ -28,7 +33,10 @@ class Network:
         if self._unpack:
             unpack(base)
         chosen = self._settings
-        return add_lora(base, chosen.lora_rank, chosen.lora_dropout, chosen.seed), quantized
+        model = add_lora(base, chosen.lora_rank, chosen.lora_dropout, chosen.seed)
+        if self._start is not None:
+            start_from(model, self._start)
+        return model, quantized
 
     def __call__(self) -> Any:
         """The model; after `replace` a whole one, in the process that asks."""

@@ -38,15 +38,19 @@ def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> dict[str
 
     input_ids, position_ids: [1, tokens]; positions begin again at each row. lengths: tokens of each
     row. kept: [targets], places whose next token the loss counts; labels: [targets], those tokens.
+    choices: [targets] lists of the ids that each is one of, or None.
     """
     ids: list[int] = []
     positions: list[int] = []
     kept: list[int] = []
     labels: list[int] = []
+    choices: list[Sequence[int]] | None = None if rows[0].choices is None else []
     for row in rows:
         counted = [at for at in range(1, len(row.ids)) if row.mask[at]]
         kept += [len(ids) + at - 1 for at in counted]
         labels += [row.ids[at] for at in counted]
+        if choices is not None:
+            choices += row.choices or ()
         ids += row.ids
         positions += range(len(row.ids))
     return {
@@ -55,4 +59,5 @@ def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> dict[str
         "lengths": [len(row.ids) for row in rows],
         "kept": torch.tensor(kept, dtype=torch.long, device=device),
         "labels": torch.tensor(labels, dtype=torch.long, device=device),
+        "choices": choices,
     }

@@ -16,7 +16,7 @@ from minisift.models.tokenizer import load_tokenizer, make_template
 from minisift.prompting.renderer import RenderedExample, Renderer, Row
 from minisift.prompting.task import Task, make_task
 from minisift.training.dev_set import hold_out
-from minisift.training.rows import training_rows
+from minisift.training.rows import training_rows, with_choices
 from minisift.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def prepare(
         task, make_template(settings.template, tokenizer, task.instruction), tokenizer
     )
     rendered = [renderer.render(example) for example in material.examples]
+    if settings.constrains:
+        rendered = with_choices(renderer, rendered)
     rows, left_out = training_rows(renderer, rendered, settings)
     if losses := ", ".join(f"{count} {what}" for what, count in left_out.items() if count):
         logger.warning("To keep prompts within max_length: %s.", losses)

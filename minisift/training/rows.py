@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
+from minisift.decoding.grammar import Language, Vocabulary
 from minisift.prompting.demonstrations import draws
 from minisift.prompting.renderer import RenderedExample, Renderer, Row
 from minisift.training.settings import Settings
@@ -37,6 +39,21 @@ def training_rows(
             f"no training sentence fits max_length={settings.max_length} tokens; fix: raise it"
         )
     return rows, {"demonstrations dropped": dropped, "prompts too long": too_long}
+
+
+def with_choices(renderer: Renderer, examples: Sequence[RenderedExample]) -> list[RenderedExample]:
+    """The examples with what the grammar allows in the place of each token of their responses."""
+    vocabulary = Vocabulary(renderer.tokenizer, renderer.task.names)
+    return [replace(example, choices=_choices(vocabulary, example)) for example in examples]
+
+
+def _choices(vocabulary: Vocabulary, example: RenderedExample) -> list[Sequence[int]]:
+    answer = Language(vocabulary, example.target).answer()
+    found: list[Sequence[int]] = []
+    for token in example.response:
+        found.append(answer.allowed())
+        answer.advance(token)
+    return found
 
 
 def targets(row: Row) -> int:

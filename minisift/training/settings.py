@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TypedDict, get_args
+from typing import Literal, TypedDict, get_args
 
 from minisift.models.device import Quantization
 from minisift.prompting.demonstrations import Sampling
 from minisift.prompting.renderer import STRATEGIES, Strategy
 from minisift.prompting.template import TemplateKind
+
+Loss = Literal["constrained", "full"]
 
 _RATE, _SIZE = 1.5e-3, 134.5e6
 """The learning rate that was measured, and the parameters of the model that it was measured on."""
@@ -26,6 +28,9 @@ class Settings:
     """Which tokens the loss counts: "mrc", "src" or "vanilla"."""
     shots: int = 8
     """Demonstrations in a prompt; 0 is plain supervised fine-tuning."""
+    loss: Loss | None = None
+    """What a response's tokens are chosen from: "constrained", among what the grammar allows in their place,
+    as they are in labelling; "full", in the whole vocabulary. None: the former, but for "vanilla"."""
     sampling: Sampling = "partition"
     """How training prompts are drawn: "partition" or "target", see demonstrations.draws."""
     epochs: float | None = None
@@ -67,6 +72,12 @@ class Settings:
             f"{name}={getattr(self, name)!r}; fix: {what}"
             for name, good, what in (
                 ("strategy", self.strategy in STRATEGIES, f"one of {', '.join(STRATEGIES)}"),
+                ("loss", self.loss in (*get_args(Loss), None), _either(Loss)),
+                (
+                    "loss",
+                    self.loss != "constrained" or self.strategy != "vanilla",
+                    "'full' with strategy='vanilla', whose texts are under no grammar",
+                ),
                 ("sampling", self.sampling in get_args(Sampling), _either(Sampling)),
                 ("shots", self.shots >= 0, "0 or more"),
                 ("epochs", self.epochs is None or 0 < self.epochs < math.inf, "above 0"),
@@ -105,6 +116,11 @@ class Settings:
         """The learning rate for a model of so many: falls with the square root of their number."""
         return self.learning_rate or round(_RATE * min(1, math.sqrt(_SIZE / parameters)), 6)
 
+    @property
+    def constrains(self) -> bool:
+        """Whether the loss is over what the grammar allows alone."""
+        return self.strategy != "vanilla" if self.loss is None else self.loss == "constrained"
+
     def checkpoints_on(self, device: str) -> bool:
         """Whether activations are recomputed on this kind of device."""
         chosen = self.gradient_checkpointing
@@ -120,6 +136,7 @@ class Options(TypedDict, total=False):
 
     strategy: Strategy
     shots: int
+    loss: Loss | None
     sampling: Sampling
     epochs: float | None
     max_prompts: int | None

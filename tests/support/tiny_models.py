@@ -1,5 +1,7 @@
 """Random models of a few thousand weights, and what to train them on."""
 
+import random
+
 import torch
 
 from minisift.prompting.renderer import Row
@@ -54,11 +56,30 @@ def weights_of(model):
     return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
+def among_some(rows, seed=0):
+    """The same rows, each target one of at most six tokens."""
+    rng = random.Random(seed)
+    found = []
+    for row in rows:
+        counted = [at for at in range(1, len(row.ids)) if row.mask[at]]
+        others = [rng.sample(range(1, 40), rng.randint(1, 5)) for _ in counted]
+        choices = [
+            list(dict.fromkeys([*some, row.ids[at]]))
+            for some, at in zip(others, counted, strict=True)
+        ]
+        found.append(Row(row.ids, row.mask, choices))
+    return found
+
+
 def plain_loss(model, row):
     """The sum over a row's targets, as the model computes it alone and whole."""
-    logits = model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
+    logits = model(torch.tensor([row.ids])).logits[0]
     counted = [at for at in range(1, len(row.ids)) if row.mask[at]]
-    return -sum(logits[at - 1, row.ids[at]] for at in counted)
+    choices = row.choices or [range(logits.shape[1])] * len(counted)
+    return sum(
+        logits[at - 1, list(among)].logsumexp(0) - logits[at - 1, row.ids[at]]
+        for at, among in zip(counted, choices, strict=True)
+    )
 
 
 def is_as_it_came(model):

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from support.tiny_models import TINY, is_as_it_came, plain_loss, random_rows, tiny
+from support.tiny_models import TINY, among_some, is_as_it_came, plain_loss, random_rows, tiny
 
 from minisift.training import attention
 from minisift.training.loss import CausalObjective
@@ -16,8 +16,11 @@ from minisift.training.packing import collate
 
 @pytest.mark.parametrize("kind", TINY)
 @pytest.mark.parametrize(("logits", "places", "plain"), [(1 << 22, 64, 1024), (80, 1, 0)])
-def test_a_packed_loss_and_its_gradients_are_those_of_the_rows_alone(kind, logits, places, plain):
-    batch = random_rows(4)
+@pytest.mark.parametrize("chosen", [lambda rows: rows, among_some])
+def test_a_packed_loss_and_its_gradients_are_those_of_the_rows_alone(
+    kind, logits, places, plain, chosen
+):
+    batch = chosen(random_rows(4))
     alone, packed = TINY[kind](), TINY[kind]()
     for model in (alone, packed):
         model.get_output_embeddings().weight.requires_grad_(False)

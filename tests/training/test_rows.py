@@ -3,11 +3,11 @@
 import pytest
 from support.byte_tokenizers import byte_tokenizer
 
-from minisift.data.examples import Example
+from minisift.data.examples import Example, Span
 from minisift.prompting.renderer import Renderer
 from minisift.prompting.task import Task
 from minisift.prompting.template import plain_template
-from minisift.training.rows import training_rows
+from minisift.training.rows import training_rows, with_choices
 from minisift.training.settings import Settings
 
 
@@ -22,3 +22,27 @@ def test_rows_that_do_not_fit_are_counted():
     assert left_out["demonstrations dropped"] > 0
     with pytest.raises(ValueError, match="max_length=5"):
         training_rows(renderer, examples, Settings(max_length=5))
+
+
+def test_what_the_grammar_forces_does_not_count():
+    renderer = Renderer(Task({"X": "xa", "Y": "xb"}, {}), plain_template(), byte_tokenizer())
+    example = Example("aa b", (Span(0, 2, "X"), Span(3, 4, "Y")))
+    plain = renderer.render(example)
+    (chosen,) = with_choices(renderer, [plain])
+    row, full = (renderer.row([e], e, "mrc") for e in (chosen, plain))
+    assert row.ids == full.ids
+    assert [full.mask[at] for at, counts in enumerate(row.mask) if counts] == [True] * len(
+        row.choices
+    )
+    written = [token for token, counts in zip(row.ids, row.mask, strict=True) if counts]
+    # where a span begins, what follows " a" and "xa", and whether another follows: twice
+    assert [bytes(written[: len(written) // 2])] * 2 == [
+        bytes(written[: len(written) // 2]),
+        bytes(written[len(written) // 2 :]),
+    ]
+    for token, among in zip(written, row.choices, strict=True):
+        assert token in among
+        assert len(among) > 1
+    vanilla = renderer.row([chosen], chosen, "vanilla")
+    assert vanilla.choices is None
+    assert all(vanilla.mask)

@@ -1,0 +1,20 @@
+"""Adapters that were trained on many span tasks, for `fit` and `prompt` to start from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from minisift.models.source import Source
+
+FOLDER = Path(__file__).with_name("warm")
+"""A folder a base model: an adapter's two files, and `warm.json`, which tells of which base it is."""
+ABOUT = "warm.json"
+
+
+def warm_start(source: Source) -> Path | None:
+    """The folder of the adapter that minisift brings for a base model, if it brings one."""
+    for about in sorted(FOLDER.glob(f"*/{ABOUT}")):
+        if json.loads(about.read_text(encoding="utf-8"))["base"] == source.fingerprint:
+            return about.parent
+    return None

@@ -1,0 +1,143 @@
+"""Train the adapter that `fit` and `prompt` start from, on span tasks of every kind.
+
+    python recipes/pretrain.py DATA --model smollm2-135m --output warm/smollm2-135m
+
+DATA is a folder with the files that many_tasks.py names. A run that was interrupted continues when the same
+command is given again, to the same adapter. --trial leaves some sets out, to be judged by them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from many_tasks import HELD_OUT, Corpora, Episode
+
+from minisift.files import whole
+from minisift.models.device import default_device
+from minisift.models.source import Source, resolve
+from minisift.models.tokenizer import load_tokenizer
+from minisift.prompting.renderer import RenderedExample, Renderer, Row
+from minisift.prompting.task import Task
+from minisift.prompting.template import plain_template
+from minisift.prompting.tokenizer import Tokenizer
+from minisift.training.rows import with_choices
+from minisift.training.settings import Settings
+
+SHORTEST = 256
+"""Tokens of the shortest prompts."""
+
+
+def prompts(
+    corpora: Corpora, tokenizer: Tokenizer, settings: Settings, count: int
+) -> Iterator[Row]:
+    """So many prompts, each of one task, of `SHORTEST` to `settings.max_length` tokens."""
+    made = drawn = 0
+    while made < count:
+        rng = random.Random(f"{settings.seed} {drawn}")
+        drawn += 1
+        episode = corpora.episode(rng)
+        renderer = _renderer(episode, tokenizer)
+        shown = _fitting(episode, renderer, rng.randint(SHORTEST, settings.max_length))
+        if not any(example.example.spans for example in shown):
+            continue
+        if settings.constrains:
+            shown = with_choices(renderer, shown)
+        yield renderer.row(shown[:-1], shown[-1], settings.strategy)
+        made += 1
+
+
+def _renderer(episode: Episode, tokenizer: Tokenizer) -> Renderer:
+    task = Task(episode.names, {})
+    text = task.standard_instruction() if episode.has_instruction else ""
+    return Renderer(Task(task.names, {}, text), plain_template(text), tokenizer)
+
+
+def _fitting(episode: Episode, renderer: Renderer, tokens: int) -> list[RenderedExample]:
+    """The first sentences of an episode that so many tokens hold, no text twice."""
+    found: dict[str, RenderedExample] = {}
+    for example in episode.examples:
+        rendered = renderer.render(example)
+        tokens -= renderer.length(rendered)
+        if tokens < 0:
+            break
+        found.setdefault(rendered.key, rendered)
+    return list(found.values())
+
+
+def train(source: Source, rows: Sequence[Row], settings: Settings, output: Path) -> dict[str, Any]:
+    """Train the adapter, or go on with it, and write it; returns what the training tells of itself."""
+    from minisift.training.loop import Training
+    from minisift.training.loss import CausalObjective
+    from minisift.training.network import Network
+
+    network = Network(source, settings, unpack=default_device() == "cpu")
+    training: Training[Row] = Training(
+        CausalObjective(network()),
+        rows,
+        settings,
+        checkpoint=output.with_name(f"{output.name}.checkpoint"),
+        identity=source.fingerprint,
+    )
+    if training.resume():
+        print(f"Continuing at step {training.progress.step}", flush=True)
+    report = training.run()
+    if report.get("stopped") != "interrupted":
+        with whole(output) as draft:
+            save(network(), draft)
+    return report
+
+
+def save(model: Any, folder: Path) -> None:
+    """The adapter in bf16: half the size, and no less than what it computes in."""
+    import torch
+
+    weights = [weight for name, weight in model.named_parameters() if "lora_" in name]
+    for weight in weights:
+        weight.data = weight.data.to(torch.bfloat16)
+    model.save_pretrained(folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--prompts", type=int, default=2000)
+    parser.add_argument("--tokens", type=int, default=1024, help="of the longest prompts")
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--loss", default="constrained", choices=("constrained", "full"))
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trial", action="store_true", help=f"without {', '.join(HELD_OUT)}")
+    given = parser.parse_args()
+    logging.basicConfig(format="%(message)s")
+    settings = Settings(
+        max_prompts=given.prompts,
+        max_length=given.tokens,
+        learning_rate=given.learning_rate,
+        loss=given.loss,
+        batch_size=given.batch_size,
+        seed=given.seed,
+        evaluations=0,
+    )
+    source = resolve(given.model)
+    corpora = Corpora(given.data, HELD_OUT if given.trial else ())
+    tokenizer = load_tokenizer(source.weights)
+    rows = list(prompts(corpora, tokenizer, settings, given.prompts))
+    print(f"{len(rows)} prompts of {sum(len(row.ids) for row in rows)} tokens", flush=True)
+    report = train(source, rows, settings, given.output)
+    told = {"settings": asdict(settings), "training": report}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -100,8 +100,8 @@ class _Rows(torch.nn.Module):
 
 
 @contextmanager
-def _replaced(model: Any, **parts: torch.nn.Module) -> Iterator[None]:
-    """A model with other modules in the place of some of its own."""
+def _replaced(model: Any, parts: Mapping[str, torch.nn.Module]) -> Iterator[None]:
+    """A model with other modules in the place of some of its own, by their names."""
     own = {name: model._modules[name] for name in parts}
     model._modules.update(parts)
     try:
@@ -143,14 +143,14 @@ class _ChunkedLoss(torch.autograd.Function):
         total = torch.zeros((), device=states.device)
         head = causal.get_output_embeddings()
         name = next(name for name, part in causal._modules.items() if part is head)
-        with _replaced(causal, **{causal.base_model_prefix: _States()}):
+        with _replaced(causal, {causal.base_model_prefix: _States()}):
             for first in range(0, len(states), places):
                 here = slice(first, first + places)
                 parts, wanted, others = {}, labels[here, None], None
                 if choices is not None:
                     tokens, wanted, others = _among(labels[here], choices[here])
                     parts[name] = _Rows(head, tokens)
-                with torch.enable_grad(), _replaced(causal, **parts):
+                with torch.enable_grad(), _replaced(causal, parts):
                     chunk = states[here].detach().requires_grad_()
                     logits = causal(inputs_embeds=chunk[None]).logits[0]
                     if others is not None:

@@ -8,23 +8,23 @@ FOLDER holds the four tasks' data: ner-conll2003, absa-rest14, chunking-conll200
 Each run trains on sentences that its seed draws, the same for all systems, and is scored on the same
 part of the test set. minisift runs with its defaults and is scored as the exported F16 file, or with
 --engine transformers as it is; rows tell which, the table does not. Rows are appended as runs end;
-those that are there already are not run again. The table gives mean and standard deviation over the
-seeds.
+those that are there already are not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import random
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from peers import PEERS
+from peers import PEERS, Label, Peer
 
 import minisift
 from minisift.files import whole
@@ -38,21 +38,49 @@ TASKS = {
     "triggers": ("triggers-casie/train.jsonl", "triggers-casie/test.jsonl", 2),
 }
 """Training file, test file, and which share of the test file's sentences is labelled."""
-MODELS = {"minisift SmolLM2-135M": "smollm2-135m", "minisift Gemma-3-270m": "gemma-3-270m"}
+MODELS = {"SmolLM2-135M": "smollm2-135m", "Gemma-3-270m": "gemma-3-270m"}
 KEYS = ("task", "size", "seed", "system")
 
 
-def sift(model: str, train: Sequence[Any], seed: int, texts: Sequence[Any], engine: str) -> Any:
-    labeler = minisift.fit(model, train, seed=seed)
-    if engine == "transformers":
-        return labeler.predict(texts)
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "labeler.gguf"
-        labeler.export(path, quantization="f16", verify=False)
-        exported = minisift.load(path)
-        found = exported.predict(texts)
-        exported.close()
+def systems(engine: str = "llama.cpp") -> dict[str, Peer]:
+    """What is measured, by name. "cold": with nothing but the base model to start from, and a loss over
+    the whole vocabulary."""
+    found: dict[str, Peer] = dict(PEERS)
+    for name, model in MODELS.items():
+        for kind, make, options in (
+            ("", minisift.fit, {}),
+            (", cold", minisift.fit, {"start": None, "loss": "full"}),
+            (", prompt", minisift.prompt, {}),
+            (", prompt 8", minisift.prompt, {"shots": 8}),
+            (", prompt 24", minisift.prompt, {"shots": 24}),
+            (", prompt 8, cold", minisift.prompt, {"shots": 8, "start": None}),
+            (", prompt 24, cold", minisift.prompt, {"shots": 24, "start": None}),
+        ):
+            found[f"minisift {name}{kind}"] = functools.partial(
+                sift, functools.partial(make, model, **options), engine
+            )
     return found
+
+
+def sift(
+    make: Callable[..., minisift.Labeler], engine: str, train: Sequence[Any], seed: int
+) -> Label:
+    labeler = make(train, seed=seed)
+    if engine == "transformers":
+        return labeler.predict
+    scratch = tempfile.TemporaryDirectory()
+    path = Path(scratch.name) / "labeler.gguf"
+    labeler.export(path, quantization="f16", verify=False)
+    del labeler
+    exported = minisift.load(path)
+
+    def label(texts: Sequence[Any]) -> Any:
+        with scratch:
+            found = exported.predict(texts)
+            exported.close()
+        return found
+
+    return label
 
 
 def run(folder: Path, task: str, size: int, seed: int, system: str, engine: str) -> dict[str, Any]:
@@ -62,41 +90,57 @@ def run(folder: Path, task: str, size: int, seed: int, system: str, engine: str)
     train = random.Random(seed).sample(list(pool), size)
     texts = list(minisift.read(folder / test_file, **options))[::every]
     started = time.monotonic()
-    if system in MODELS:
-        found = sift(MODELS[system], train, seed, texts, engine)
-    else:
-        found = PEERS[system](train, seed, texts)
+    label = systems(engine)[system](train, seed)
+    made = time.monotonic()
+    found = label(texts)
+    labelled = time.monotonic()
     report = score(texts, found)
     return {
         **dict(zip(KEYS, (task, size, seed, system), strict=True)),
         "f1": round(report.f1, 4),
         "precision": round(report.precision, 4),
         "recall": round(report.recall, 4),
-        "seconds": round(time.monotonic() - started),
+        "training_seconds": round(made - started),
+        "texts_per_second": round(len(texts) / (labelled - made), 1),
         "version": minisift.__version__,
-        **({"engine": engine, "device": device_name()} if system in MODELS else {}),
+        **({"engine": engine, "device": device_name()} if "minisift" in system else {}),
     }
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Mean and deviation of F1, a line a system, a column a task and size."""
+    """F1, a line a system, a column a task and size: mean and deviation over the seeds, the best of each
+    column in bold; behind them the minutes until a system labels, and the texts that it labels a second."""
     columns = sorted({(row["task"], row["size"]) for row in rows})
-    order = [*MODELS, *PEERS]
-    systems = sorted({row["system"] for row in rows}, key=order.index)
+    known = {row["system"] for row in rows}
+    found = {
+        (system, column): [
+            row for row in rows if (row["system"], (row["task"], row["size"])) == (system, column)
+        ]
+        for system in known
+        for column in columns
+    }
+    means = {at: _mean(cells, "f1") for at, cells in found.items() if cells}
+    best = {c: max(mean for (_, column), mean in means.items() if column == c) for c in columns}
     lines = ["| | " + " | ".join(f"{task} {size}" for task, size in columns) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")
-    for system in systems:
+    for system in filter(known.__contains__, systems()):
         cells = []
         for column in columns:
-            found = [
-                row["f1"]
-                for row in rows
-                if row["system"] == system and (row["task"], row["size"]) == column
-            ]
-            spread = f" ± {statistics.stdev(found):.3f}" if len(found) > 1 else ""
-            cells.append(f"{statistics.mean(found):.3f}{spread}" if found else "")
+            cells.append("")
+            if here := found[system, column]:
+                mean = f"{means[system, column]:.3f}"
+                cells[-1] = f"**{mean}**" if means[system, column] == best[column] else mean
+                if len(here) > 1:
+                    cells[-1] += f" ± {statistics.stdev(row['f1'] for row in here):.3f}"
+                if timed := [row for row in here if "training_seconds" in row]:
+                    minutes = _mean(timed, "training_seconds") / 60
+                    cells[-1] += f"; {minutes:.1f} min, {_mean(timed, 'texts_per_second'):.0f}/s"
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _mean(rows: Sequence[dict[str, Any]], key: str) -> float:
+    return statistics.mean(row[key] for row in rows)
 
 
 def main() -> None:
@@ -104,10 +148,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", type=Path, default=Path("quality.jsonl"))
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--sizes", nargs="+", type=int, default=[50, 200, 1000])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[20, 50, 200, 1000])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    systems = [*MODELS, *PEERS]
-    parser.add_argument("--systems", nargs="+", choices=systems, default=systems)
+    default = [*PEERS, *(f"minisift {model}" for model in MODELS)]
+    parser.add_argument("--systems", nargs="+", choices=systems(), default=default)
     parser.add_argument(
         "--engine",
         choices=("llama.cpp", "transformers"),
@@ -130,8 +174,8 @@ def main() -> None:
         if cell in done:
             continue
         print(*cell, flush=True)
-        rows.append(run(given.folder, *cell, given.engine))
-        print(f"F1 {rows[-1]['f1']:.3f}, {rows[-1]['seconds']} s", flush=True)
+        rows.append(run(given.folder, *cell, engine=given.engine))
+        print(f"F1 {rows[-1]['f1']:.3f}, {rows[-1]['training_seconds']} s", flush=True)
         with whole(given.rows) as draft:
             draft.write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(table(rows))

@@ -207,6 +207,7 @@ def plan(
     names: Mapping[str, str] | None = None,
     descriptions: Mapping[str, str] | None = None,
     instruction: str | bool | None = None,
+    start: Start = "warm",
     resume: bool = False,
     device: str | None = None,
     memory: float | None = None,
@@ -227,6 +228,8 @@ def plan(
     chosen = make_settings(settings)
     _checkpoint(output_dir, resume)
     prepared = _prepare(model, train_set, dev_set, chosen, names, descriptions, instruction, device)
+    with tempfile.TemporaryDirectory() as scratch:
+        _adapter(start, prepared.source, Path(scratch))
 
     from minisift.models.device import default_device
     from minisift.training.plan import with_advice
@@ -262,7 +265,7 @@ def prompt(
     standard one unless given or turned off (see `task.make_task`). A `.gguf` model runs under
     llama.cpp, any other under transformers.
     """
-    chosen = Settings(shots=shots, template=template, quantize=quantize, seed=seed)
+    Settings(shots=shots, template=template, quantize=quantize, seed=seed)  # refuses what is wrong
     examples = as_examples(train_set)
     task = make_task(examples, names=names, descriptions=descriptions, instruction=instruction)
 
@@ -272,29 +275,31 @@ def prompt(
     source = resolve(model)
     engine: Engine
     weights: Weights | None = None
-    if os.fspath(model).endswith(".gguf") and template == "plain":
-        from minisift.engines.llamacpp.scheduler import LlamaCppEngine
+    begun = None
+    with tempfile.TemporaryDirectory() as scratch:
+        adapter = _adapter(start, source, Path(scratch))
+        if adapter is None and os.fspath(model).endswith(".gguf") and template == "plain":
+            from minisift.engines.llamacpp.scheduler import LlamaCppEngine
 
-        engine = LlamaCppEngine(source.name)
-    else:
-        from minisift.engines.transformers import TransformersEngine
-        from minisift.models.loading import load_adapter, load_base, longest_input, settle
-        from minisift.models.tokenizer import load_tokenizer
+            engine = LlamaCppEngine(source.name)
+        else:
+            from minisift.engines.transformers import TransformersEngine
+            from minisift.models.loading import load_adapter, load_base, longest_input, settle
+            from minisift.models.tokenizer import load_tokenizer
 
-        network, quantized = load_base(source, chosen.quantize)
-        with tempfile.TemporaryDirectory() as scratch:
-            if (adapter := _adapter(start, source, Path(scratch))) is not None:
-                network = load_adapter(network, adapter)
-        settle(network)
-        weights = Weights(lambda: network)
-        tokenizer = load_tokenizer(source.weights)
-        engine = TransformersEngine(weights.model, tokenizer, longest_input(source))
+            network, quantize = load_base(source, quantize)
+            if adapter is not None:
+                network, begun = load_adapter(network, adapter), _digest(adapter / WEIGHTS)
+            settle(network)
+            weights = Weights(lambda: network)
+            tokenizer = load_tokenizer(source.weights)
+            engine = TransformersEngine(weights.model, tokenizer, longest_input(source))
     shape = make_template(template, engine.tokenizer, task.instruction)
     renderer = Renderer(task, shape, engine.tokenizer)
     rendered = [renderer.render(example) for example in examples]
     shown = _demonstrations(renderer, rendered, shots, seed, engine.context // 2)
-    base = _base(source, quantized if weights else quantize)
-    description = describe(renderer, rendered, shown, base, {"shots": shots, "seed": seed})
+    made = {"shots": shots, "seed": seed, "start": begun}
+    description = describe(renderer, rendered, shown, _base(source, quantize), made)
     return Labeler(description, engine, weights)
 
 

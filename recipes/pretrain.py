@@ -3,7 +3,7 @@
     python recipes/pretrain.py DATA --model smollm2-135m --output warm/smollm2-135m
 
 DATA is a folder with the files that many_tasks.py names. A run that was interrupted continues when the same
-command is given again, to the same adapter. --trial leaves some sets out, to be judged by them.
+command is given again, to the same adapter.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from many_tasks import HELD_OUT, Corpora, Episode
+from many_tasks import Corpora, Episode
 
 from minisift.files import whole
 from minisift.models.device import default_device
@@ -117,7 +117,6 @@ def main() -> None:
     parser.add_argument("--loss", default="constrained", choices=("constrained", "full"))
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--trial", action="store_true", help=f"without {', '.join(HELD_OUT)}")
     given = parser.parse_args()
     logging.basicConfig(format="%(message)s")
     settings = Settings(
@@ -130,7 +129,7 @@ def main() -> None:
         evaluations=0,
     )
     source = resolve(given.model)
-    corpora = Corpora(given.data, HELD_OUT if given.trial else ())
+    corpora = Corpora(given.data)
     tokenizer = load_tokenizer(source.weights)
     rows = list(prompts(corpora, tokenizer, settings, given.prompts))
     print(f"{len(rows)} prompts of {sum(len(row.ids) for row in rows)} tokens", flush=True)

@@ -41,6 +41,12 @@ def add_training(parser: argparse.ArgumentParser, output_dir: str | None) -> Non
         help="what labels mean, for the standard instruction",
     )
     parser.add_argument("--instruction", help="instruction text; 'standard' for the built-in one")
+    parser.add_argument(
+        "--start",
+        default="warm",
+        help="'warm', the adapter that minisift brings for the model; 'none', nothing but the model; "
+        "or an adapter folder to go on from (default: warm)",
+    )
     parser.add_argument("--resume", action="store_true", help="continue a training that was killed")
     _add_settings(parser)
     add_reading(parser)
@@ -56,6 +62,7 @@ def training(given: argparse.Namespace) -> dict[str, Any]:
         "names": given.names,
         "descriptions": given.descriptions,
         "instruction": True if given.instruction == "standard" else given.instruction,
+        "start": None if given.start == "none" else given.start,
         "resume": given.resume,
         **flags.options(given, [field.name for field in fields(Settings)]),
     }

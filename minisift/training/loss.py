@@ -89,7 +89,7 @@ class _States(torch.nn.Module):
 class _Rows(torch.nn.Module):
     """An output head of some tokens alone."""
 
-    def __init__(self, head: torch.nn.Module, tokens: torch.Tensor) -> None:
+    def __init__(self, head: Any, tokens: torch.Tensor) -> None:
         super().__init__()
         self._weight = head.weight.detach()[tokens]
         bias = getattr(head, "bias", None)

@@ -5,7 +5,7 @@ import re
 from dataclasses import fields
 
 import pytest
-from support.commands import FIT, PLAN, READING, RECORDS, Run, flags, reading
+from support.commands import FIT, LINES, PLAN, READING, RECORDS, Run, flags, reading
 
 import minisift
 from minisift.training.settings import Settings
@@ -42,6 +42,15 @@ def test_a_line_for_fit_is_one_for_plan(here, export_run, run):
     printed = run("named").out
     assert "35M parameters on cuda, bf16" in printed
     assert "available                                    0.90 GB" in printed
+
+
+def test_fit_goes_on_from_a_labeler(here, fit_run):
+    assert "start" not in Run(LINES["onward"], here).json["settings"]
+    made = [
+        json.loads((here / name / "labeler.json").read_text()) for name in ("labeler", "onward")
+    ]
+    assert made[0]["start"] is None
+    assert made[1]["start"].startswith("sha256:")
 
 
 def test_export(here, export_run):

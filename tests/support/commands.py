@@ -15,10 +15,10 @@ RECORDS = [
     {"id": "b", "data": {"text": ""}, "spans": [1], "z": 0.5},
 ]
 """What records.dat holds."""
-FIT = """fit base columns.csv --dev columns.csv --output-dir labeler --resume
+FIT = """fit base columns.csv --dev columns.csv --output-dir labeler --start none --resume
     --format conll --word-column 2 --tag-column 0 --scheme io --encoding latin-1
     --names '{"PER": "human"}' --descriptions '{"LOC": "a town"}' --instruction standard
-    --strategy src --shots 2 --sampling target --epochs 3.0 --max-prompts 2 --learning-rate 0.002
+    --strategy src --loss full --shots 2 --sampling target --epochs 3.0 --max-prompts 2 --learning-rate 0.002
     --lora-rank 4 --lora-dropout 0.1 --batch-size 1 --max-length 900 --quantize nf4
     --gradient-checkpointing true --held-out 0.5 --evaluations 0 --patience 1
     --checkpoint-seconds 5.0 --template chat --seed 3 --json"""
@@ -26,6 +26,8 @@ PLAN = FIT.replace("fit", "plan", 1) + " --device cuda --memory 8"
 EXPORT = """export labeler notes.gguf --format gguf --quantization f16 --merge-into original
     --no-verify --json"""
 LINES = {
+    "onward": "fit base own.jsonl --output-dir onward --start labeler --lora-rank 4 --max-prompts 2 "
+    "--evaluations 0 --json",
     "named": 'plan base colon.jsonl --names \'{"Drug: dose": "dose"}\' --quantize none '
     "--shots 0 --device cuda --memory 0.9",
     "texts": "predict notes.gguf 'Nora Feld kam.' '' --json --threads 1 --sequences 1",
@@ -72,6 +74,9 @@ ERRORS = {
     "fit smollm2-135m own.jsonl --output-dir new --seed 99999999999": "seed=99999999999",
     "fit smollm2-135m own.jsonl --output-dir new --gradient-checkpointing maybe": "'maybe'",
     "fit smollm2-135m own.jsonl --output-dir new --dev none.jsonl": "none.jsonl: no such file",
+    "fit smollm2-135m own.jsonl --output-dir new --loss half": "loss='half'; fix: 'constrained' or",
+    "fit smollm2-135m own.jsonl --output-dir new --start thesis": "start='thesis': no folder with",
+    "plan smollm2-135m own.jsonl --start thesis": "start='thesis': no folder with",
     "fit smollm2-135m own.jsonl --output-dir own.jsonl": "own.jsonl: is a file",
     "fit smollm2-135m own.jsonl --output-dir own.jsonl/new": "is no folder to write to",
     "fit smollm2-135m own.jsonl --output-dir thesis": "thesis: holds something else",

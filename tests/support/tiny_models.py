@@ -15,11 +15,11 @@ SMALL = {
 }
 
 
-def tiny():
+def tiny(**changes):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    config = LlamaConfig(**SMALL, num_hidden_layers=2, initializer_range=0.2)
+    config = LlamaConfig(**{**SMALL, "num_hidden_layers": 2, "initializer_range": 0.2, **changes})
     return LlamaForCausalLM(config).eval()
 
 

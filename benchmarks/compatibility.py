@@ -4,7 +4,7 @@
 
 The commit's code, taken out of the repository, fits a labeler on the shipped sample, saves it, exports it
 and answers; this code loads the same folder and files and answers again, in processes of their own. It
-also fits once more, by the same seed: the adapter should be the same file. Prints a line a check; the
+also fits once more, from the base model alone and by the same seed: the adapter should be the same file. Prints a line a check; the
 exit status is 1 if any differs. FOLDER keeps what the commit made, for another run.
 """
 
@@ -20,21 +20,26 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MAKE = """
-import sys
+import inspect, sys
 from pathlib import Path
 import minisift
 out = Path(sys.argv[1])
 sample = Path(minisift.__file__).with_name("sample")
 train, dev = minisift.read(sample / "train.jsonl"), minisift.read(sample / "dev.jsonl")[:24]
+knows_starts = "start" in inspect.signature(minisift.fit).parameters
+alone = {"start": None} if knows_starts else {}
+fitting = {**alone, "loss": "full"} if knows_starts else {}
 labeler = minisift.fit(
-    "smollm2-135m", train, dev_set=dev, shots=4, max_prompts=30, output_dir=out / "fitted"
+    "smollm2-135m", train, dev_set=dev, shots=4, max_prompts=30, output_dir=out / "fitted", **fitting
 )
 if "refit" not in sys.argv:
     labeler.export(out / "q8_0.gguf", quantization="q8_0", verify_on=dev)
     labeler.export(out / "q4_0.gguf", quantization="q4_0", verify_on=dev, tolerance=100)
     labeler.export(out / "f16.gguf", quantization="f16", verify=False)
-    minisift.prompt("smollm2-135m", train, template="chat", shots=3).save(out / "chat")
-    minisift.prompt("gemma-3-270m", train, shots=4).export(out / "gemma.gguf", verify=False)
+    minisift.prompt("smollm2-135m", train, template="chat", shots=3, **alone).save(out / "chat")
+    minisift.prompt("gemma-3-270m", train, shots=4, **alone).export(
+        out / "gemma.gguf", verify=False
+    )
 """
 ANSWER = """
 import json, sys

@@ -6,12 +6,14 @@ import hashlib
 import logging
 import math
 import os
+import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from minisift.data.examples import Example
 from minisift.data.reading import as_examples
 from minisift.decoding.protocols import Engine
 from minisift.labeler import Labeler
@@ -37,6 +39,11 @@ logger = logging.getLogger(__name__)
 
 Start = str | os.PathLike[str] | Labeler | None
 """What `fit` may start from."""
+_PROMPT = 1024
+"""Tokens that demonstrations fill where their number is not given: as many as prompts have at most from
+which the adapters that minisift brings were trained."""
+_FEWEST, _MOST = 8, 32
+"""Sentences that calibrate a prompt."""
 
 
 def fit(
@@ -250,7 +257,7 @@ def prompt(
     model: str | os.PathLike[str],
     train_set: Any,
     *,
-    shots: int = 8,
+    shots: int | None = None,
     names: Mapping[str, str] | None = None,
     descriptions: Mapping[str, str] | None = None,
     instruction: str | bool | None = True,
@@ -261,11 +268,14 @@ def prompt(
 ) -> Labeler:
     """A labeler by in-context learning alone: demonstrations in the prompt, no training.
 
-    shots=0 is zero-shot; `train_set` then serves for the labels alone. The instruction is the
-    standard one unless given or turned off (see `task.make_task`). A `.gguf` model runs under
-    llama.cpp, any other under transformers.
+    shots: demonstrations; None for as many as 1,024 tokens hold. 0 is zero-shot; `train_set` then serves for
+    the labels alone. Sentences that are not shown, or shown ones with themselves left out, calibrate the
+    scores, and F1 on them travels with the labeler. The instruction is the
+    standard one unless given or turned off (see `task.make_task`). start: what reads the
+    demonstrations, as in `fit`. A `.gguf` model without a start runs under llama.cpp, any other under
+    transformers.
     """
-    Settings(shots=shots, template=template, quantize=quantize, seed=seed)  # refuses what is wrong
+    Settings(shots=shots or 0, template=template, quantize=quantize, seed=seed)  # refuses bad ones
     examples = as_examples(train_set)
     task = make_task(examples, names=names, descriptions=descriptions, instruction=instruction)
 
@@ -297,10 +307,32 @@ def prompt(
     shape = make_template(template, engine.tokenizer, task.instruction)
     renderer = Renderer(task, shape, engine.tokenizer)
     rendered = [renderer.render(example) for example in examples]
-    shown = _demonstrations(renderer, rendered, shots, seed, engine.context // 2)
-    made = {"shots": shots, "seed": seed, "start": begun}
+    room = engine.context // 2
+    if shots is None:
+        shown = _as_many(renderer, rendered, seed, min(_PROMPT, room))
+    else:
+        shown = _demonstrations(renderer, rendered, shots, seed, room)
+    made = {"shots": len(shown), "seed": seed, "start": begun}
     description = describe(renderer, rendered, shown, _base(source, quantize), made)
-    return Labeler(description, engine, weights)
+    labeler = Labeler(description, engine, weights)
+    if sample := _left_out(rendered, shown, seed):
+        report = labeler.calibrate(sample)
+        labeler.description = labeler.description.with_made(scores={"dev": report.to_dict()})
+    return labeler
+
+
+def _left_out(
+    examples: Sequence[RenderedExample], shown: Sequence[RenderedExample], seed: int
+) -> list[Example]:
+    """Examples to judge a prompt by: such as it does not show; of few others, shown ones as well, which
+    a prompt never shows beside themselves. None at all for a prompt without demonstrations."""
+    if not shown:
+        return []
+    keys = {example.key for example in shown}
+    others = [example.example for example in examples if example.key not in keys]
+    random.Random(seed).shuffle(others)
+    enough = min(max(len(others), _FEWEST), _MOST)
+    return [*others, *(example.example for example in shown)][:enough]
 
 
 def _prepare(
@@ -384,6 +416,16 @@ def _demonstrations(
             each,
         )
     return chosen
+
+
+def _as_many(
+    renderer: Renderer, examples: Sequence[RenderedExample], seed: int, room: int
+) -> list[RenderedExample]:
+    """Demonstrations that fill so many tokens."""
+    lengths = [renderer.length(example) for example in examples]
+    count = min(len(examples), round(room * len(lengths) / max(1, sum(lengths))))
+    chosen = choose(examples, count, seed, lambda shown: renderer.length(shown) <= room // 4)
+    return renderer.fitting(chosen, "", (), room)
 
 
 def _checkpoint(output_dir: str | os.PathLike[str] | None, resume: bool) -> Path | None:

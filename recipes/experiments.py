@@ -73,14 +73,14 @@ def made(run: Run, train: list[Example], given: argparse.Namespace, scratch: Pat
     if run.system == "icl":
         labeler = minisift.prompt(
             model, train, shots=run.shots, instruction=run.instruction, template=run.template,
-            seed=run.seed, quantize="nf4", **names,
+            start=None, seed=run.seed, quantize="nf4", **names,
         )  # fmt: skip
     else:
         settings = {"max_prompts": given.prompts} if run.system != "sft" else single
         strategy = run.system if run.system != "sft" else "mrc"
         labeler = minisift.fit(
-            model, train, strategy=strategy, shots=run.shots, instruction=run.instruction,
-            template=run.template, **names, **settings, **common,
+            model, train, start=None, loss="full", strategy=strategy, shots=run.shots,
+            instruction=run.instruction, template=run.template, **names, **settings, **common,
         )  # fmt: skip
     if given.engine == "transformers":
         return labeler

@@ -1,6 +1,6 @@
-"""Train the adapter that `fit` and `prompt` start from, on span tasks of every kind.
+"""Train an adapter for `fit` and `prompt` to start from, on span tasks of every kind.
 
-    python recipes/pretrain.py DATA --model smollm2-135m --output warm/smollm2-135m
+    python recipes/pretrain.py DATA --model gemma-3-270m --output gemma-3-270m
 
 DATA is a folder with the files that many_tasks.py names. A run that was interrupted continues when the same
 command is given again, to the same adapter.
@@ -12,6 +12,7 @@ import argparse
 import json
 import logging
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,10 +24,12 @@ from minisift.files import whole
 from minisift.models.device import default_device
 from minisift.models.source import Source, resolve
 from minisift.models.tokenizer import load_tokenizer
+from minisift.models.warm import ABOUT
 from minisift.prompting.renderer import RenderedExample, Renderer, Row
 from minisift.prompting.task import Task
 from minisift.prompting.template import plain_template
 from minisift.prompting.tokenizer import Tokenizer
+from minisift.publish.description import versions
 from minisift.training.rows import with_choices
 from minisift.training.settings import Settings
 
@@ -71,27 +74,43 @@ def _fitting(episode: Episode, renderer: Renderer, tokens: int) -> list[Rendered
     return list(found.values())
 
 
-def train(source: Source, rows: Sequence[Row], settings: Settings, output: Path) -> dict[str, Any]:
-    """Train the adapter, or go on with it, and write it; returns what the training tells of itself."""
+def train(
+    source: Source, rows: Sequence[Row], settings: Settings, output: Path
+) -> dict[str, Any] | None:
+    """Train the adapter, or go on with it, and write it; returns what it tells of itself, None if it was
+    interrupted."""
     from minisift.training.loop import Training
     from minisift.training.loss import CausalObjective
     from minisift.training.network import Network
 
     network = Network(source, settings, unpack=default_device() == "cpu")
+    checkpoint = output.with_name(f"{output.name}.checkpoint")
     training: Training[Row] = Training(
         CausalObjective(network()),
         rows,
         settings,
-        checkpoint=output.with_name(f"{output.name}.checkpoint"),
+        checkpoint=checkpoint,
         identity=source.fingerprint,
     )
     if training.resume():
         print(f"Continuing at step {training.progress.step}", flush=True)
     report = training.run()
-    if report.get("stopped") != "interrupted":
-        with whole(output) as draft:
-            save(network(), draft)
-    return report
+    if report.get("stopped") == "interrupted":
+        return None
+    about = {
+        "base": source.fingerprint,
+        "model": source.name,
+        "settings": asdict(settings),
+        "prompts": len(rows),
+        "tokens": sum(len(row.ids) for row in rows),
+        "training": report,
+        "versions": versions(),
+    }
+    with whole(output) as draft:
+        save(network(), draft)
+        (draft / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    checkpoint.unlink(missing_ok=True)
+    return about
 
 
 def save(model: Any, folder: Path) -> None:
@@ -133,9 +152,10 @@ def main() -> None:
     tokenizer = load_tokenizer(source.weights)
     rows = list(prompts(corpora, tokenizer, settings, given.prompts))
     print(f"{len(rows)} prompts of {sum(len(row.ids) for row in rows)} tokens", flush=True)
-    report = train(source, rows, settings, given.output)
-    told = {"settings": asdict(settings), "training": report}
-    print(json.dumps(told))
+    about = train(source, rows, settings, given.output)
+    if about is None:
+        sys.exit("Interrupted; the same command continues.")
+    print(f"{given.output}: loss {about['training']['loss']:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Each recipe end to end in its smallest setting; the data formats that they read; the report."""
 
 import json
+import random
 import runpy
+import signal
 import subprocess
 import sys
 
 import pytest
 from support.places import ROOT
 
+import minisift
 from minisift import Example
 
 pytest.importorskip("torch")
@@ -223,3 +226,47 @@ def test_no_rows(tmp_path):
     (tmp_path / "rows.jsonl").write_text("")
     with pytest.raises(ValueError, match="run experiments"):
         report.load(tmp_path / "rows.jsonl")
+
+
+def test_tasks_are_made_of_every_kind(shared_data):
+    from many_tasks import FEWEST, HELD_OUT, MOST, Corpora
+
+    corpora = Corpora(shared_data / "many-tasks")
+    assert not set(HELD_OUT) & set(corpora.sets)
+    labels = set()
+    for seed in range(60):
+        episode = corpora.episode(random.Random(seed))
+        full = [example for example in episode.examples if example.spans]
+        assert FEWEST <= len(full) <= len(episode.examples) <= MOST
+        assert {span.label for example in full for span in example.spans} == set(episode.names)
+        assert len(set(episode.names.values())) == len(episode.names)
+        labels |= set(episode.names)
+        again = corpora.episode(random.Random(seed))
+        assert again.examples == episode.examples
+        assert again.names == episode.names
+    assert len(labels) > 60
+
+
+@pytest.mark.slow
+def test_a_pretraining_that_was_interrupted_continues_to_the_same_adapter(
+    small_base, shared_data, train, tmp_path
+):
+    options = ["--model", small_base, "--prompts", 24, "--tokens", 400, "--output"]
+    command = [sys.executable, RECIPES / "pretrain.py", shared_data / "many-tasks", *options]
+    paths = [tmp_path / "whole", tmp_path / "halted"]
+    whole, halted = ([*map(str, command), str(path)] for path in paths)
+    subprocess.run(whole, check=True, capture_output=True)
+    with subprocess.Popen(halted, stderr=subprocess.PIPE, text=True) as process:
+        next(line for line in process.stderr if " 2/6 " in line)
+        process.send_signal(signal.SIGINT)
+        assert "the same command continues" in process.stderr.read()
+    assert process.returncode == 1
+    assert not paths[1].exists()
+    done = subprocess.run(halted, check=True, capture_output=True, text=True)
+    assert "Continuing at step" in done.stdout
+    weights = [(path / "adapter_model.safetensors").read_bytes() for path in paths]
+    assert weights[0] == weights[1]
+    assert not list(tmp_path.glob("*.checkpoint"))
+    labeler = minisift.prompt(small_base, train, start=paths[0])
+    assert labeler.description.made["start"] is not None
+    assert len(labeler.demonstrations) > 8

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minisift.models.source import Source
 
-FOLDER = Path(__file__).with_name("warm")
+FOLDER = Path(__file__).with_name("warm_starts")
 """A folder a base model: an adapter's two files, and `warm.json`, which tells of which base it is."""
 ABOUT = "warm.json"
 

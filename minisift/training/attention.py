@@ -18,6 +18,8 @@ _NAME = "minisift_rows"
 _PLAIN = 1024
 """Tokens of a row up to which a CPU writes attention out: two thirds of the time of torch's kernel,
 for a matrix of probabilities a head."""
+_BLOCK = 128
+"""Tokens whose attention is written out at once: nothing is computed for most of what comes later."""
 
 
 @dataclass(eq=False)
@@ -110,19 +112,26 @@ def _write_out(
     window: int | None,
     softcap: float | None,
 ) -> torch.Tensor:
-    """Attention of one row as two products and a softmax.
+    """Attention of one row as two products and a softmax a block of queries, with no more keys than the
+    block can see.
 
     query: [heads, tokens, size]; key, value: [key heads, tokens, size]. Returns the query's shape.
     """
     heads, tokens, size = query.shape
     groups = heads // len(key)
-    grouped = query.reshape(len(key), groups * tokens, size)
-    mask = _mask(tokens, causal, window, query).repeat(groups, 1)
-    if softcap:
-        scores = softcap * torch.tanh(grouped @ key.transpose(1, 2) * (scaling / softcap)) + mask
-    else:
-        scores = torch.baddbmm(mask[None], grouped, key.transpose(1, 2), alpha=scaling)
-    return (scores.softmax(-1) @ value).view(heads, tokens, size)
+    mask = _mask(tokens, causal, window, query)
+    outputs = []
+    for first in range(0, tokens, _BLOCK):
+        end = min(first + _BLOCK, tokens)
+        seen = slice(max(0, first + 1 - window) if window else 0, end if causal else tokens)
+        grouped = query[:, first:end].reshape(len(key), -1, size)
+        keys, hidden = key[:, seen].transpose(1, 2), mask[first:end, seen].repeat(groups, 1)
+        if softcap:
+            scores = softcap * torch.tanh(grouped @ keys * (scaling / softcap)) + hidden
+        else:
+            scores = torch.baddbmm(hidden[None], grouped, keys, alpha=scaling)
+        outputs.append((scores.softmax(-1) @ value[:, seen]).view(heads, end - first, size))
+    return torch.cat(outputs, 1)
 
 
 def _mask(tokens: int, causal: bool, window: int | None, like: torch.Tensor) -> torch.Tensor:

@@ -7,9 +7,10 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from support.tiny_models import random_rows, tiny
+from support.tiny_models import TINY, random_rows, tiny
 
 from minisift.models.loading import recompute_activations
+from minisift.training import attention
 from minisift.training.loss import CausalObjective
 from minisift.training.packing import collate
 
@@ -43,6 +44,24 @@ def test_passes_of_two_models_may_cross(recomputes):
         loss.backward()
     assert torch.equal(gradients(one.model), wanted[0])
     assert torch.equal(gradients(two.model), wanted[1])
+
+
+@pytest.mark.parametrize("kind", TINY)
+@pytest.mark.parametrize("causal", [True, False])
+def test_long_rows_attend_as_the_model_alone_does(kind, causal):
+    model, lengths = TINY[kind](), (300, 129)
+    if not causal:
+        attention.unmask(model)
+    ids = torch.randint(1, 40, (1, sum(lengths)), generator=torch.Generator().manual_seed(0))
+    positions = torch.cat([torch.arange(length) for length in lengths])[None]
+    wanted, own = [], attention.use(model, plain=0)  # torch's own kernel
+    for row in ids.split(lengths, 1):
+        own.lengths = [row.shape[1]]
+        wanted.append(model(row, use_cache=False).logits)
+    rows = attention.use(model)
+    rows.lengths = lengths
+    found = model(ids, position_ids=positions, use_cache=False).logits
+    torch.testing.assert_close(found, torch.cat(wanted, 1), rtol=1e-4, atol=1e-4)
 
 
 def test_a_copy_has_rows_of_its_own():

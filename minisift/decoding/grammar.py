@@ -33,9 +33,7 @@ class Vocabulary:
     def __init__(self, tokenizer: Tokenizer, names: Mapping[str, str]) -> None:
         self.pieces = tokenizer.pieces
         self._encode = tokenizer.encode
-        count = len(tokenizer.pieces)  # of equal pieces the first token's
-        self._ids = dict(zip(reversed(tokenizer.pieces), range(count - 1, -1, -1), strict=True))
-        self._ids.pop(b"", None)
+        self._ids = _written(tokenizer)
         self._longest = {piece[:2]: len(piece) for piece in sorted(self._ids, key=len)}
         self.end = tuple(self._encode(END))
         self.labels = [tuple(self._encode(label_part(name))) for name in names.values()]
@@ -59,6 +57,19 @@ class Vocabulary:
             if (token := self._ids.get(text[:length])) is not None:
                 found.append((token, length))
         return found
+
+
+def _written(tokenizer: Tokenizer) -> dict[bytes, int]:
+    """Token ids by their bytes; of several tokens of the same bytes the first. But many vocabularies spell
+    each byte once more, for texts that their other tokens cannot write: of those that which is written."""
+    pieces = tokenizer.pieces
+    ids = dict(zip(reversed(pieces), range(len(pieces) - 1, -1, -1), strict=True))
+    ids.pop(b"", None)
+    for letter in map(chr, range(128)):
+        written = tokenizer.encode(letter)
+        if len(written) == 1 and pieces[written[0]] == letter.encode():
+            ids[pieces[written[0]]] = written[0]
+    return ids
 
 
 class _Line(NamedTuple):

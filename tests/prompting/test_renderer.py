@@ -9,6 +9,7 @@ from support.strategies import LABELS, TASK, examples
 from minisift.data.examples import Example
 from minisift.data.reading import read
 from minisift.data.text import fold
+from minisift.decoding.grammar import Language, Vocabulary
 from minisift.prompting.renderer import Renderer
 from minisift.prompting.response import render, target_of
 from minisift.prompting.task import Task
@@ -113,3 +114,8 @@ def test_both_tokenizers_give_the_same_ids(model, shared_data):
         prefixes = [r.prefix([shown]) for r, shown in zip(renderers, rendered, strict=True)]
         assert prefixes[0] == prefixes[1]
         assert not control & set(rendered[0].text), "a control token was parsed from user text"
+        if example.spans:
+            answer = Language(Vocabulary(ours, task.names), rendered[0].target).answer()
+            for token in rendered[0].response:
+                answer.advance(token)
+            assert answer.done

@@ -258,6 +258,7 @@ def prompt(
     train_set: Any,
     *,
     shots: int | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
     names: Mapping[str, str] | None = None,
     descriptions: Mapping[str, str] | None = None,
     instruction: str | bool | None = True,
@@ -270,12 +271,13 @@ def prompt(
 
     shots: demonstrations; None for as many as 1,024 tokens hold. 0 is zero-shot; `train_set` then serves for
     the labels alone. Sentences that are not shown, or shown ones with themselves left out, calibrate the
-    scores, and F1 on them travels with the labeler. The instruction is the
+    scores, and F1 on them travels with the labeler. output_dir: where to write the labeler's folder. The instruction is the
     standard one unless given or turned off (see `task.make_task`). start: what reads the
     demonstrations, as in `fit`. A `.gguf` model without a start runs under llama.cpp, any other under
     transformers.
     """
     Settings(shots=shots or 0, template=template, quantize=quantize, seed=seed)  # refuses bad ones
+    _checkpoint(output_dir, resume=False)
     examples = as_examples(train_set)
     task = make_task(examples, names=names, descriptions=descriptions, instruction=instruction)
 
@@ -318,6 +320,8 @@ def prompt(
     if sample := _left_out(rendered, shown, seed):
         report = labeler.calibrate(sample)
         labeler.description = labeler.description.with_made(scores={"dev": report.to_dict()})
+    if output_dir is not None:
+        labeler.save(output_dir)
     return labeler
 
 
@@ -431,7 +435,7 @@ def _as_many(
 def _checkpoint(output_dir: str | os.PathLike[str] | None, resume: bool) -> Path | None:
     """Where the state of the training lies while it runs: beside the adapter folder.
 
-    Raises OSError if that could not be written.
+    Raises OSError if either could not be written.
     """
     if output_dir is None:
         if resume:

@@ -1,4 +1,4 @@
-"""The command line: `minisift fit | plan | predict | evaluate | export`, the words of the functions.
+"""The command line: `minisift fit | plan | prompt | predict | evaluate | export`, the words of the functions.
 
 A command is a module with `add(commands)`, which declares its flags, and `run(given)`, which does it.
 """
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import minisift
-from minisift.cli import evaluate, export, fit, plan, predict
+from minisift.cli import evaluate, export, fit, plan, predict, prompt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=minisift.__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (fit, plan, predict, evaluate, export):
+    for command in (fit, plan, prompt, predict, evaluate, export):
         command.add(commands)
     for each in commands.choices.values():
         each.add_argument(

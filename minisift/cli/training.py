@@ -1,4 +1,4 @@
-"""The flags that `fit` and `plan` share, so that a line for the one works for the other."""
+"""The flags that `fit`, `plan` and `prompt` share, so that a line for `fit` works for `plan`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,47 @@ from minisift.cli.reading import add_reading, read
 from minisift.training.settings import Settings
 
 
+def add_task(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that `fit` and `prompt` share: a model, sentences, what the task is."""
+    parser.add_argument("model", help="bundled name, hub id, folder or .gguf file")
+    parser.add_argument("train", help="labelled file, see --format")
+    parser.add_argument(
+        "--names", type=flags.texts_by_label, help='display names by label, as in {"PER": "person"}'
+    )
+    parser.add_argument(
+        "--descriptions",
+        type=flags.texts_by_label,
+        help="what labels mean, for the standard instruction",
+    )
+    parser.add_argument(
+        "--instruction", help="instruction text; 'standard' for the built-in one, 'none' for none"
+    )
+    parser.add_argument(
+        "--start",
+        default="warm",
+        help="'warm', the adapter that minisift brings for the model; 'none', nothing but the model; "
+        "or an adapter folder to go on from (default: warm)",
+    )
+
+
+def task(given: argparse.Namespace) -> dict[str, Any]:
+    """Those arguments but the sentences."""
+    instruction = {"standard": True, "none": False}.get(given.instruction, given.instruction)
+    return {
+        "model": given.model,
+        "names": given.names,
+        "descriptions": given.descriptions,
+        "start": None if given.start == "none" else given.start,
+        **({} if instruction is None else {"instruction": instruction}),
+    }
+
+
 def add_training(parser: argparse.ArgumentParser, output_dir: str | None) -> None:
     """Adds a flag for each argument of `minisift.fit`.
 
     output_dir: the help of that flag; None if the command can do without it.
     """
-    parser.add_argument("model", help="bundled name, hub id, folder or .gguf file")
-    parser.add_argument("train", help="labelled file, see --format")
+    add_task(parser)
     parser.add_argument(
         "--dev",
         help="labelled file to choose the adapter, calibrate and score by; without it a tenth is held out",
@@ -32,21 +66,6 @@ def add_training(parser: argparse.ArgumentParser, output_dir: str | None) -> Non
         required=output_dir is not None,
         help=output_dir or "as for fit; nothing is written",
     )
-    parser.add_argument(
-        "--names", type=flags.texts_by_label, help='display names by label, as in {"PER": "person"}'
-    )
-    parser.add_argument(
-        "--descriptions",
-        type=flags.texts_by_label,
-        help="what labels mean, for the standard instruction",
-    )
-    parser.add_argument("--instruction", help="instruction text; 'standard' for the built-in one")
-    parser.add_argument(
-        "--start",
-        default="warm",
-        help="'warm', the adapter that minisift brings for the model; 'none', nothing but the model; "
-        "or an adapter folder to go on from (default: warm)",
-    )
     parser.add_argument("--resume", action="store_true", help="continue a training that was killed")
     _add_settings(parser)
     add_reading(parser)
@@ -55,14 +74,10 @@ def add_training(parser: argparse.ArgumentParser, output_dir: str | None) -> Non
 def training(given: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `minisift.fit`; this reads the files."""
     return {
-        "model": given.model,
+        **task(given),
         "train_set": read(given, given.train, [given.dev] if given.dev else ()),
         "dev_set": read(given, given.dev, [given.train]) if given.dev else None,
         "output_dir": given.output_dir,
-        "names": given.names,
-        "descriptions": given.descriptions,
-        "instruction": True if given.instruction == "standard" else given.instruction,
-        "start": None if given.start == "none" else given.start,
         "resume": given.resume,
         **flags.options(given, [field.name for field in fields(Settings)]),
     }

@@ -5,7 +5,7 @@ import re
 from dataclasses import fields
 
 import pytest
-from support.commands import FIT, LINES, PLAN, READING, RECORDS, Run, flags, reading
+from support.commands import FIT, LINES, PLAN, PROMPT, READING, RECORDS, Run, flags, reading
 
 import minisift
 from minisift.training.settings import Settings
@@ -51,6 +51,22 @@ def test_fit_goes_on_from_a_labeler(here, fit_run):
     ]
     assert made[0]["start"] is None
     assert made[1]["start"].startswith("sha256:")
+
+
+def test_prompt(here, fit_run):
+    made = Run(PROMPT, here).json
+    described = json.loads((here / "prompted" / "labeler.json").read_text(encoding="utf-8"))
+    assert made["output_dir"] == "prompted"
+    assert (made["shots"], made["seed"]) == (2, 3)
+    assert made["start"] == described["start"]
+    assert made["start"].startswith("sha256:")
+    assert made["scores"]["dev"]["sentences"] == 4
+    assert described["base"]["quantize"] == "nf4"
+    assert "- location: a town" in described["instruction"]
+    assert (here / "prompted" / "adapter_model.safetensors").is_file()
+    printed = Run(LINES["chosen"], here).out
+    assert printed.startswith("chosen: PER; shows 1 sentences\n")
+    assert json.loads((here / "chosen" / "labeler.json").read_text())["instruction"] == ""
 
 
 def test_export(here, export_run):

@@ -17,7 +17,7 @@ SETTINGS = {
     "strategy": "src", "shots": 3, "sampling": "target", "epochs": 2.5, "max_prompts": 9,
     "learning_rate": 0.01, "lora_rank": 4, "lora_dropout": 0.5, "batch_size": 7,
     "max_length": 99, "quantize": None, "gradient_checkpointing": True, "template": "chat",
-    "seed": 5, "held_out": 0.5, "evaluations": 6, "patience": 8, "checkpoint_seconds": 1.5,
+    "seed": 5, "held_out": 0.5, "evaluations": 6, "patience": 8, "checkpoint_seconds": 1.5, "loss": "full",
 }  # fmt: skip
 
 
@@ -59,14 +59,14 @@ def helped(capsys, *words):
 def test_every_flag_is_at_work(capsys):
     lines = every_line()
     commands = re.findall(r"^    (\w+) ", helped(capsys), re.MULTILINE)
-    assert {"fit", "plan", "predict", "evaluate", "export"} <= set(commands)
+    assert {"fit", "plan", "prompt", "predict", "evaluate", "export"} <= set(commands)
     for command in commands:
         there = re.findall(r"^  (--[a-z-]+)", helped(capsys, command), re.MULTILINE)
         used = {flag for line in lines if line.split()[:1] == [command] for flag in flags(line)}
         assert set(there) - used == set()
 
 
-@pytest.mark.parametrize("command", ["fit", "plan", "evaluate"])
+@pytest.mark.parametrize("command", ["fit", "plan", "prompt", "evaluate"])
 def test_every_option_of_read_is_a_flag(command, capsys):
     options = set(inspect.signature(minisift.read).parameters) - {"source"}
     given = {name for options in READING.values() for name in options}
@@ -75,4 +75,4 @@ def test_every_option_of_read_is_a_flag(command, capsys):
     for name in options:
         flag = "--tag-names" if name == "names" else "--" + name.replace("_", "-")
         assert re.search(rf" {flag} (\S+|{{.*?}}) \w", told.split("reading:")[1])
-    assert "Demonstrations in a prompt; 0 is" in told or command == "evaluate"
+    assert "Demonstrations in a prompt; 0 is" in told or command in ("prompt", "evaluate")

@@ -23,9 +23,14 @@ FIT = """fit base columns.csv --dev columns.csv --output-dir labeler --start non
     --gradient-checkpointing true --held-out 0.5 --evaluations 0 --patience 1
     --checkpoint-seconds 5.0 --template chat --seed 3 --json"""
 PLAN = FIT.replace("fit", "plan", 1) + " --device cuda --memory 8"
+PROMPT = """prompt base columns.csv --output-dir prompted
+    --format conll --word-column 2 --tag-column 0 --scheme io --encoding latin-1
+    --names '{"PER": "human"}' --descriptions '{"LOC": "a town"}' --instruction standard
+    --start labeler --shots 2 --template plain --quantize nf4 --seed 3 --json"""
 EXPORT = """export labeler notes.gguf --format gguf --quantization f16 --merge-into original
     --no-verify --json"""
 LINES = {
+    "chosen": "prompt base own.jsonl --output-dir chosen --instruction none",
     "onward": "fit base own.jsonl --output-dir onward --start labeler --lora-rank 4 --max-prompts 2 "
     "--evaluations 0 --json",
     "named": 'plan base colon.jsonl --names \'{"Drug: dose": "dose"}\' --quantize none '
@@ -76,6 +81,9 @@ ERRORS = {
     "fit smollm2-135m own.jsonl --output-dir new --dev none.jsonl": "none.jsonl: no such file",
     "fit smollm2-135m own.jsonl --output-dir new --loss half": "loss='half'; fix: 'constrained' or",
     "fit smollm2-135m own.jsonl --output-dir new --start thesis": "start='thesis': no folder with",
+    "prompt smollm2-135m own.jsonl --output-dir thesis": "thesis: holds something else",
+    "prompt smollm2-135m own.jsonl --output-dir new --shots -1": "shots=-1",
+    "prompt smollm2-135m own.jsonl --output-dir new --start thesis": "start='thesis': no folder",
     "plan smollm2-135m own.jsonl --start thesis": "start='thesis': no folder with",
     "fit smollm2-135m own.jsonl --output-dir own.jsonl": "own.jsonl: is a file",
     "fit smollm2-135m own.jsonl --output-dir own.jsonl/new": "is no folder to write to",
@@ -174,7 +182,7 @@ def reading(file):
 
 def every_line():
     """All lines of this file, those that read a file once for each command that reads."""
-    lines = [FIT, PLAN, EXPORT, *LINES.values(), *ERRORS, *WITH_A_MODEL]
-    for command in ("fit", "plan", "evaluate"):
+    lines = [FIT, PLAN, PROMPT, EXPORT, *LINES.values(), *ERRORS, *WITH_A_MODEL]
+    for command in ("fit", "plan", "prompt", "evaluate"):
         lines += [f"{command} {reading(file)}" for file in READING]
     return lines

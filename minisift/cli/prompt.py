@@ -1,0 +1,44 @@
+"""`minisift prompt`: a labeler of a few labelled sentences, without training."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import minisift
+from minisift.cli import flags
+from minisift.cli.reading import add_reading, read
+from minisift.cli.training import add_task, task
+from minisift.scoring.evaluation import Report
+
+_OPTIONS = ("output_dir", "shots", "template", "quantize", "seed")
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser(
+        "prompt", help="make a labeler of a few labelled sentences, without training"
+    )
+    parser.set_defaults(run=run)
+    add_task(parser)
+    parser.add_argument("--output-dir", required=True, help="where to write the labeler's folder")
+    for name, kind, what in (
+        ("shots", int, "sentences to show; as many as 1,024 tokens hold by default"),
+        ("template", str, "'plain' text, or 'chat' (default: plain)"),
+        ("quantize", str, "'nf4' for 4-bit weights (default: none)"),
+        ("seed", int, "of which sentences are shown (default: 0)"),
+    ):
+        parser.add_argument(flags.flag(name), type=kind, default=argparse.SUPPRESS, help=what)
+    add_reading(parser)
+
+
+def run(given: argparse.Namespace) -> None:
+    examples = read(given, given.train)
+    labeler = minisift.prompt(train_set=examples, **task(given), **flags.options(given, _OPTIONS))
+    made = labeler.description.made
+    if given.json:
+        print(json.dumps({"output_dir": given.output_dir, **made}, ensure_ascii=False))
+        return
+    print(f"{given.output_dir}: {', '.join(labeler.labels)}; shows {made['shots']} sentences")
+    if "scores" in made:
+        print(Report.from_dict(made["scores"]["dev"]))

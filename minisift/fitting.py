@@ -28,6 +28,7 @@ from minisift.training.settings import Settings, make_settings
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from minisift.models.device import Quantization
     from minisift.models.source import Source
     from minisift.training.loop import Training
     from minisift.training.plan import Plan
@@ -271,10 +272,10 @@ def prompt(
 
     shots: demonstrations; None for as many as 1,024 tokens hold. 0 is zero-shot; `train_set` then serves for
     the labels alone. Sentences that are not shown, or shown ones with themselves left out, calibrate the
-    scores, and F1 on them travels with the labeler. output_dir: where to write the labeler's folder. The instruction is the
-    standard one unless given or turned off (see `task.make_task`). start: what reads the
-    demonstrations, as in `fit`. A `.gguf` model without a start runs under llama.cpp, any other under
-    transformers.
+    scores, and F1 on them travels with the labeler. output_dir: where to write the labeler's folder. The
+    instruction is the standard one unless given or turned off (see `task.make_task`). start: what reads
+    the demonstrations, as in `fit`. A `.gguf` model without a start runs under llama.cpp, any other
+    under transformers.
     """
     Settings(shots=shots or 0, template=template, quantize=quantize, seed=seed)  # refuses bad ones
     _checkpoint(output_dir, resume=False)
@@ -285,27 +286,18 @@ def prompt(
     from minisift.models.tokenizer import make_template
 
     source = resolve(model)
-    engine: Engine
-    weights: Weights | None = None
-    begun = None
     with tempfile.TemporaryDirectory() as scratch:
         adapter = _adapter(start, source, Path(scratch))
+        begun = None if adapter is None else _digest(adapter / WEIGHTS)
+        engine: Engine
+        weights: Weights | None = None
         if adapter is None and os.fspath(model).endswith(".gguf") and template == "plain":
             from minisift.engines.llamacpp.scheduler import LlamaCppEngine
 
             engine = LlamaCppEngine(source.name)
         else:
-            from minisift.engines.transformers import TransformersEngine
-            from minisift.models.loading import load_adapter, load_base, longest_input, settle
-            from minisift.models.tokenizer import load_tokenizer
-
-            network, quantize = load_base(source, quantize)
-            if adapter is not None:
-                network, begun = load_adapter(network, adapter), _digest(adapter / WEIGHTS)
-            settle(network)
-            weights = Weights(lambda: network)
-            tokenizer = load_tokenizer(source.weights)
-            engine = TransformersEngine(weights.model, tokenizer, longest_input(source))
+            weights, quantize = _loaded(source, quantize, adapter)
+            engine = _transformers(weights.model, source)
     shape = make_template(template, engine.tokenizer, task.instruction)
     renderer = Renderer(task, shape, engine.tokenizer)
     rendered = [renderer.render(example) for example in examples]
@@ -323,6 +315,27 @@ def prompt(
     if output_dir is not None:
         labeler.save(output_dir)
     return labeler
+
+
+def _loaded(
+    source: Source, quantize: Quantization | None, adapter: Path | None
+) -> tuple[Weights, Quantization | None]:
+    """A base model, with an adapter if there is one, ready to label; and what its weights became."""
+    from minisift.models.loading import load_adapter, load_base, settle
+
+    network, quantized = load_base(source, quantize)
+    if adapter is not None:
+        network = load_adapter(network, adapter)
+    settle(network)
+    return Weights(lambda: network), quantized
+
+
+def _transformers(network: Callable[[], Any], source: Source) -> Engine:
+    from minisift.engines.transformers import TransformersEngine
+    from minisift.models.loading import longest_input
+    from minisift.models.tokenizer import load_tokenizer
+
+    return TransformersEngine(network, load_tokenizer(source.weights), longest_input(source))
 
 
 def _left_out(

@@ -57,6 +57,10 @@ class Source:
                 _convert(self.gguf, draft)
         return str(folder)
 
+    def described(self, quantized: str | None) -> dict[str, Any]:
+        """What a labeler's description tells of it. quantized: what its weights became."""
+        return {"model": self.name, "fingerprint": self.fingerprint, "quantize": quantized}
+
 
 def resolve(model: str | os.PathLike[str]) -> Source:
     """The source of a bundled name, a hub id, a folder or a `.gguf` file. Loads nothing."""

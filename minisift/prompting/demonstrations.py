@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-from minisift.prompting.renderer import RenderedExample
+from minisift.prompting.renderer import RenderedExample, Renderer
+
+logger = logging.getLogger(__name__)
 
 Sampling = Literal["partition", "target"]
 
@@ -88,6 +91,32 @@ def choose(
         shown.update({s.label for s in rarest.example.spans})
     rng.shuffle(chosen)
     return chosen
+
+
+def for_labelling(
+    renderer: Renderer, examples: Sequence[RenderedExample], shots: int, seed: int, limit: int
+) -> list[RenderedExample]:
+    """So many chosen ones that leave at least half of the `limit` to the text; fewer are told as a warning."""
+    each = limit // 2 // max(1, shots)
+    chosen = choose(examples, shots, seed, lambda shown: renderer.length(shown) <= each)
+    if len(chosen) < shots:
+        logger.warning(
+            "%d demonstrations instead of %d: the data has no more of at most %d tokens.",
+            len(chosen),
+            shots,
+            each,
+        )
+    return chosen
+
+
+def as_many(
+    renderer: Renderer, examples: Sequence[RenderedExample], seed: int, room: int
+) -> list[RenderedExample]:
+    """As many chosen ones as so many tokens hold, none of which takes more than a quarter of them."""
+    lengths = [renderer.length(example) for example in examples]
+    count = min(len(examples), round(room * len(lengths) / max(1, sum(lengths))))
+    chosen = choose(examples, count, seed, lambda shown: renderer.length(shown) <= room // 4)
+    return renderer.fitting(chosen, "", (), room)
 
 
 def without(demonstrations: Sequence[RenderedExample], text: str) -> Sequence[RenderedExample]:

@@ -81,8 +81,11 @@ def link(files: Sequence[Path], text: str, folder: Path) -> None:
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:
-    """Raises FileExistsError if saving a labeler there would replace anything but a labeler."""
+    """Raises OSError if a labeler could not be saved there, or would replace anything but a labeler."""
     path = Path(folder)
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise OSError(f"{path}: {there} is no folder to write to; fix: give another output_dir")
     if path.is_dir() and any(path.iterdir()) and not (path / FILE).is_file():
         raise FileExistsError(f"{path}: holds something else; fix: give a new or empty folder")
     if path.exists() and not path.is_dir():

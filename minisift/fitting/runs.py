@@ -1,35 +1,27 @@
-"""`fit`, `plan` and `prompt`: a labeler from a model and labelled sentences."""
+"""`fit` and `plan`: a training, and what it would take."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import os
-import random
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from minisift.data.examples import Example
-from minisift.data.reading import as_examples
-from minisift.decoding.protocols import Engine
+from minisift.fitting.start import Start, adapter_of, digest_of
 from minisift.labeler import Labeler
-from minisift.prompting.demonstrations import choose
-from minisift.prompting.renderer import RenderedExample, Renderer, Row
-from minisift.prompting.task import make_task
-from minisift.prompting.template import TemplateKind
+from minisift.prompting.demonstrations import for_labelling
+from minisift.prompting.renderer import Row
 from minisift.publish.description import describe
-from minisift.publish.folder import WEIGHTS, Weights, check_folder
+from minisift.publish.folder import Weights, check_folder
 from minisift.training.settings import Settings, make_settings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from minisift.models.device import Quantization
-    from minisift.models.source import Source
     from minisift.training.loop import Training
     from minisift.training.plan import Plan
     from minisift.training.preparation import Prepared
@@ -37,14 +29,6 @@ if TYPE_CHECKING:
     from minisift.training.settings import Options
 
 logger = logging.getLogger(__name__)
-
-Start = str | os.PathLike[str] | Labeler | None
-"""What `fit` may start from."""
-_PROMPT = 1024
-"""Tokens that demonstrations fill where their number is not given: as many as prompts have at most from
-which the adapters that minisift brings were trained."""
-_FEWEST, _MOST = 8, 32
-"""Sentences that calibrate a prompt."""
 
 
 def fit(
@@ -88,7 +72,7 @@ def fit(
     if checkpoint is not None:
         _tell_of(checkpoint, resume)
     with tempfile.TemporaryDirectory() as scratch:
-        adapter = _adapter(start, prepared.source, Path(scratch))
+        adapter = adapter_of(start, prepared.source, Path(scratch))
         run = _Run(prepared, dev_set is None, checkpoint, on_step, adapter)
     if resume and run.training.resume():
         logger.warning("Continuing at step %d of %s.", run.training.progress.step, checkpoint)
@@ -126,7 +110,7 @@ class _Run:
 
         settings, source, renderer = prepared.settings, prepared.source, prepared.renderer
         self._dev = prepared.dev
-        shown = _demonstrations(
+        shown = for_labelling(
             renderer, prepared.rendered, settings.shots, settings.seed, settings.max_length
         )
         plan = prepared.plan()
@@ -139,7 +123,7 @@ class _Run:
         )
         self._network = Network(source, settings, plan.unpacked, start)
         self._engine = TransformersEngine(self._network, renderer.tokenizer, longest_input(source))
-        begun = None if start is None else _digest(start / WEIGHTS)
+        begun = digest_of(start)
         made = {
             "settings": asdict(settings),
             "seed": settings.seed,
@@ -149,7 +133,7 @@ class _Run:
             "prompts": len(prepared.rows),
             "left_out": prepared.left_out,
         }
-        base = _base(source, self._network.quantized)
+        base = source.described(self._network.quantized)
         description = describe(renderer, prepared.rendered, shown, base, made)
         self.labeler = Labeler(description, self._engine, Weights(self._network))
         self._sample = evaluation_sample(prepared.dev, settings.seed)
@@ -237,7 +221,7 @@ def plan(
     _checkpoint(output_dir, resume)
     prepared = _prepare(model, train_set, dev_set, chosen, names, descriptions, instruction, device)
     with tempfile.TemporaryDirectory() as scratch:
-        _adapter(start, prepared.source, Path(scratch))
+        adapter_of(start, prepared.source, Path(scratch))
 
     from minisift.models.device import default_device
     from minisift.training.plan import with_advice
@@ -252,104 +236,6 @@ def plan(
         return prepared.plan(changed, available)
 
     return with_advice(planned(prepared.settings), prepared.settings, planned)
-
-
-def prompt(
-    model: str | os.PathLike[str],
-    train_set: Any,
-    *,
-    shots: int | None = None,
-    output_dir: str | os.PathLike[str] | None = None,
-    names: Mapping[str, str] | None = None,
-    descriptions: Mapping[str, str] | None = None,
-    instruction: str | bool | None = True,
-    template: TemplateKind = "plain",
-    quantize: Literal["nf4"] | None = None,
-    start: Start = "warm",
-    seed: int = 0,
-) -> Labeler:
-    """A labeler by in-context learning alone: demonstrations in the prompt, no training.
-
-    shots: demonstrations; None for as many as 1,024 tokens hold. 0 is zero-shot; `train_set` then serves for
-    the labels alone. Sentences that are not shown, or shown ones with themselves left out, calibrate the
-    scores, and F1 on them travels with the labeler. output_dir: where to write the labeler's folder. The
-    instruction is the standard one unless given or turned off (see `task.make_task`). start: what reads
-    the demonstrations, as in `fit`. A `.gguf` model without a start runs under llama.cpp, any other
-    under transformers.
-    """
-    Settings(shots=shots or 0, template=template, quantize=quantize, seed=seed)  # refuses bad ones
-    _checkpoint(output_dir, resume=False)
-    examples = as_examples(train_set)
-    task = make_task(examples, names=names, descriptions=descriptions, instruction=instruction)
-
-    from minisift.models.source import resolve
-    from minisift.models.tokenizer import make_template
-
-    source = resolve(model)
-    with tempfile.TemporaryDirectory() as scratch:
-        adapter = _adapter(start, source, Path(scratch))
-        begun = None if adapter is None else _digest(adapter / WEIGHTS)
-        engine: Engine
-        weights: Weights | None = None
-        if adapter is None and os.fspath(model).endswith(".gguf") and template == "plain":
-            from minisift.engines.llamacpp.scheduler import LlamaCppEngine
-
-            engine = LlamaCppEngine(source.name)
-        else:
-            weights, quantize = _loaded(source, quantize, adapter)
-            engine = _transformers(weights.model, source)
-    shape = make_template(template, engine.tokenizer, task.instruction)
-    renderer = Renderer(task, shape, engine.tokenizer)
-    rendered = [renderer.render(example) for example in examples]
-    room = engine.context // 2
-    if shots is None:
-        shown = _as_many(renderer, rendered, seed, min(_PROMPT, room))
-    else:
-        shown = _demonstrations(renderer, rendered, shots, seed, room)
-    made = {"shots": len(shown), "seed": seed, "start": begun}
-    description = describe(renderer, rendered, shown, _base(source, quantize), made)
-    labeler = Labeler(description, engine, weights)
-    if sample := _left_out(rendered, shown, seed):
-        report = labeler.calibrate(sample)
-        labeler.description = labeler.description.with_made(scores={"dev": report.to_dict()})
-    if output_dir is not None:
-        labeler.save(output_dir)
-    return labeler
-
-
-def _loaded(
-    source: Source, quantize: Quantization | None, adapter: Path | None
-) -> tuple[Weights, Quantization | None]:
-    """A base model, with an adapter if there is one, ready to label; and what its weights became."""
-    from minisift.models.loading import load_adapter, load_base, settle
-
-    network, quantized = load_base(source, quantize)
-    if adapter is not None:
-        network = load_adapter(network, adapter)
-    settle(network)
-    return Weights(lambda: network), quantized
-
-
-def _transformers(network: Callable[[], Any], source: Source) -> Engine:
-    from minisift.engines.transformers import TransformersEngine
-    from minisift.models.loading import longest_input
-    from minisift.models.tokenizer import load_tokenizer
-
-    return TransformersEngine(network, load_tokenizer(source.weights), longest_input(source))
-
-
-def _left_out(
-    examples: Sequence[RenderedExample], shown: Sequence[RenderedExample], seed: int
-) -> list[Example]:
-    """Examples to judge a prompt by: such as it does not show; of few others, shown ones as well, which
-    a prompt never shows beside themselves. None at all for a prompt without demonstrations."""
-    if not shown:
-        return []
-    keys = {example.key for example in shown}
-    others = [example.example for example in examples if example.key not in keys]
-    random.Random(seed).shuffle(others)
-    enough = min(max(len(others), _FEWEST), _MOST)
-    return [*others, *(example.example for example in shown)][:enough]
 
 
 def _prepare(
@@ -384,71 +270,10 @@ def _prepare(
     return prepared
 
 
-def _adapter(start: Start, source: Source, scratch: Path) -> Path | None:
-    """The folder of the adapter to start from. scratch: for one that lies in memory alone."""
-    from minisift.models.warm import warm_start
-
-    if start is None:
-        return None
-    if start == "warm":
-        return warm_start(source)
-    if isinstance(start, Labeler):
-        made_on, weights = start.description.base, start.weights
-        adapter = weights.adapter(made_on["model"], scratch) if weights else None
-        if adapter is None:
-            raise ValueError("start is a labeler without an adapter; fix: one that fit made")
-        if made_on["fingerprint"] != source.fingerprint:
-            raise ValueError(
-                f"start is a labeler of {made_on['model']}; fix: fit({made_on['model']!r}, ...)"
-            )
-        return adapter
-    folder = Path(start)
-    if not (folder / WEIGHTS).is_file():
-        raise FileNotFoundError(
-            f"start={os.fspath(start)!r}: no folder with {WEIGHTS}; fix: 'warm', None, a labeler or its folder"
-        )
-    return folder
-
-
-def _digest(file: Path) -> str:
-    return f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
-
-
-def _base(source: Source, quantized: str | None) -> dict[str, Any]:
-    """What a description tells of the base model."""
-    return {"model": source.name, "fingerprint": source.fingerprint, "quantize": quantized}
-
-
-def _demonstrations(
-    renderer: Renderer, examples: Sequence[RenderedExample], shots: int, seed: int, limit: int
-) -> list[RenderedExample]:
-    """Demonstrations for labelling that leave at least half of the `limit` to the text."""
-    each = limit // 2 // max(1, shots)
-    chosen = choose(examples, shots, seed, lambda shown: renderer.length(shown) <= each)
-    if len(chosen) < shots:
-        logger.warning(
-            "%d demonstrations instead of %d: the data has no more of at most %d tokens.",
-            len(chosen),
-            shots,
-            each,
-        )
-    return chosen
-
-
-def _as_many(
-    renderer: Renderer, examples: Sequence[RenderedExample], seed: int, room: int
-) -> list[RenderedExample]:
-    """Demonstrations that fill so many tokens."""
-    lengths = [renderer.length(example) for example in examples]
-    count = min(len(examples), round(room * len(lengths) / max(1, sum(lengths))))
-    chosen = choose(examples, count, seed, lambda shown: renderer.length(shown) <= room // 4)
-    return renderer.fitting(chosen, "", (), room)
-
-
 def _checkpoint(output_dir: str | os.PathLike[str] | None, resume: bool) -> Path | None:
     """Where the state of the training lies while it runs: beside the adapter folder.
 
-    Raises OSError if either could not be written.
+    Raises OSError if that folder could not be written.
     """
     if output_dir is None:
         if resume:
@@ -456,9 +281,6 @@ def _checkpoint(output_dir: str | os.PathLike[str] | None, resume: bool) -> Path
         return None
     check_folder(output_dir)
     folder = Path(output_dir)
-    there = next(parent for parent in folder.absolute().parents if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise OSError(f"{folder}: {there} is no folder to write to; fix: give another output_dir")
     return folder.with_name(f"{folder.name}.checkpoint")
 
 

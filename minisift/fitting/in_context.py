@@ -1,0 +1,132 @@
+"""`prompt`: a labeler by in-context learning alone."""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from minisift.data.examples import Example
+from minisift.data.reading import as_examples
+from minisift.decoding.protocols import Engine
+from minisift.fitting.start import Start, adapter_of, digest_of
+from minisift.labeler import Labeler
+from minisift.prompting.demonstrations import as_many, for_labelling
+from minisift.prompting.renderer import RenderedExample, Renderer
+from minisift.prompting.task import make_task
+from minisift.prompting.template import TemplateKind
+from minisift.publish.description import describe
+from minisift.publish.folder import Weights, check_folder
+from minisift.training.settings import Settings
+
+if TYPE_CHECKING:
+    from minisift.models.device import Quantization
+    from minisift.models.source import Source
+
+_PROMPT = 1024
+"""Tokens that demonstrations fill where their number is not given: as many as prompts have at most from
+which the adapters that minisift brings were trained."""
+_FEWEST, _MOST = 8, 32
+"""Sentences that calibrate a prompt."""
+
+
+def prompt(
+    model: str | os.PathLike[str],
+    train_set: Any,
+    *,
+    shots: int | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
+    names: Mapping[str, str] | None = None,
+    descriptions: Mapping[str, str] | None = None,
+    instruction: str | bool | None = True,
+    template: TemplateKind = "plain",
+    quantize: Literal["nf4"] | None = None,
+    start: Start = "warm",
+    seed: int = 0,
+) -> Labeler:
+    """A labeler by in-context learning alone: demonstrations in the prompt, no training.
+
+    shots: demonstrations; None for as many as 1,024 tokens hold. 0 is zero-shot; `train_set` then serves for
+    the labels alone. Sentences that are not shown, or shown ones with themselves left out, calibrate the
+    scores, and F1 on them travels with the labeler. output_dir: where to write the labeler's folder. The
+    instruction is the standard one unless given or turned off (see `task.make_task`). start: what reads
+    the demonstrations, as in `fit`. A `.gguf` model without a start runs under llama.cpp, any other
+    under transformers.
+    """
+    Settings(shots=shots or 0, template=template, quantize=quantize, seed=seed)  # refuses bad ones
+    if output_dir is not None:
+        check_folder(output_dir)
+    examples = as_examples(train_set)
+    task = make_task(examples, names=names, descriptions=descriptions, instruction=instruction)
+
+    from minisift.models.source import resolve
+    from minisift.models.tokenizer import make_template
+
+    source = resolve(model)
+    with tempfile.TemporaryDirectory() as scratch:
+        adapter = adapter_of(start, source, Path(scratch))
+        begun = digest_of(adapter)
+        engine: Engine
+        weights: Weights | None = None
+        if adapter is None and os.fspath(model).endswith(".gguf") and template == "plain":
+            from minisift.engines.llamacpp.scheduler import LlamaCppEngine
+
+            engine = LlamaCppEngine(source.name)
+        else:
+            weights, quantize = _loaded(source, quantize, adapter)
+            engine = _transformers(weights.model, source)
+    shape = make_template(template, engine.tokenizer, task.instruction)
+    renderer = Renderer(task, shape, engine.tokenizer)
+    rendered = [renderer.render(example) for example in examples]
+    room = engine.context // 2
+    if shots is None:
+        shown = as_many(renderer, rendered, seed, min(_PROMPT, room))
+    else:
+        shown = for_labelling(renderer, rendered, shots, seed, room)
+    made = {"shots": len(shown), "seed": seed, "start": begun}
+    description = describe(renderer, rendered, shown, source.described(quantize), made)
+    labeler = Labeler(description, engine, weights)
+    if sample := _left_out(rendered, shown, seed):
+        report = labeler.calibrate(sample)
+        labeler.description = labeler.description.with_made(scores={"dev": report.to_dict()})
+    if output_dir is not None:
+        labeler.save(output_dir)
+    return labeler
+
+
+def _loaded(
+    source: Source, quantize: Quantization | None, adapter: Path | None
+) -> tuple[Weights, Quantization | None]:
+    """A base model, with an adapter if there is one, ready to label; and what its weights became."""
+    from minisift.models.loading import load_adapter, load_base, settle
+
+    network, quantized = load_base(source, quantize)
+    if adapter is not None:
+        network = load_adapter(network, adapter)
+    settle(network)
+    return Weights(lambda: network), quantized
+
+
+def _transformers(network: Callable[[], Any], source: Source) -> Engine:
+    from minisift.engines.transformers import TransformersEngine
+    from minisift.models.loading import longest_input
+    from minisift.models.tokenizer import load_tokenizer
+
+    return TransformersEngine(network, load_tokenizer(source.weights), longest_input(source))
+
+
+def _left_out(
+    examples: Sequence[RenderedExample], shown: Sequence[RenderedExample], seed: int
+) -> list[Example]:
+    """Examples to judge a prompt by: such as it does not show; of few others, shown ones as well, which
+    a prompt never shows beside themselves. None at all for a prompt without demonstrations."""
+    if not shown:
+        return []
+    keys = {example.key for example in shown}
+    others = [example.example for example in examples if example.key not in keys]
+    random.Random(seed).shuffle(others)
+    enough = min(max(len(others), _FEWEST), _MOST)
+    return [*others, *(example.example for example in shown)][:enough]

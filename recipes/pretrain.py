@@ -30,6 +30,7 @@ from minisift.prompting.task import Task
 from minisift.prompting.template import plain_template
 from minisift.prompting.tokenizer import Tokenizer
 from minisift.publish.description import versions
+from minisift.publish.folder import Weights
 from minisift.training.rows import with_choices
 from minisift.training.settings import Settings
 
@@ -107,20 +108,21 @@ def train(
         "versions": versions(),
     }
     with whole(output) as draft:
-        save(network(), draft)
+        save(network(), source.name, draft)
         (draft / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     checkpoint.unlink(missing_ok=True)
     return about
 
 
-def save(model: Any, folder: Path) -> None:
-    """The adapter in bf16: half the size, and no less than what it computes in."""
+def save(model: Any, base: str, folder: Path) -> None:
+    """The adapter in bf16: half the size, and no less than what it computes in. base: the model's name."""
     import torch
 
-    weights = [weight for name, weight in model.named_parameters() if "lora_" in name]
-    for weight in weights:
-        weight.data = weight.data.to(torch.bfloat16)
-    model.save_pretrained(folder)
+    for name, weight in model.named_parameters():
+        if "lora_" in name:
+            weight.data = weight.data.to(torch.bfloat16)
+    Weights(lambda: model).adapter(base, folder)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's, about nothing
 
 
 def main() -> None:

@@ -40,7 +40,8 @@ class Weights:
         model = self.model()
         if not hasattr(model, "peft_config"):
             return None
-        model.save_pretrained(scratch)
+        # or peft would ask a hub whether the vocabulary has grown
+        model.save_pretrained(scratch, save_embedding_layers=False)
         # peft names a folder of this machine
         config = json.loads((scratch / CONFIG).read_text(encoding="utf-8"))
         config["base_model_name_or_path"] = base

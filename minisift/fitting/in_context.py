@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from minisift.models.source import Source
 
 _PROMPT = 1024
-"""Tokens that demonstrations fill where their number is not given: as many as prompts have at most from
-which the adapters that minisift brings were trained."""
+"""Tokens that demonstrations fill where their number is not given, and the most that calibrate: as many as
+prompts have at most from which the adapters that minisift brings were trained."""
 _FEWEST, _MOST = 8, 32
-"""Sentences that calibrate a prompt."""
+"""Sentences that calibrate a prompt, if they have no more than that many tokens, so that it takes seconds."""
 
 
 def prompt(
@@ -89,7 +89,7 @@ def prompt(
     made = {"shots": len(shown), "seed": seed, "start": begun}
     description = describe(renderer, rendered, shown, source.described(quantize), made)
     labeler = Labeler(description, engine, weights)
-    if sample := _left_out(rendered, shown, seed):
+    if sample := _left_out(renderer, rendered, shown, seed):
         report = labeler.calibrate(sample)
         labeler.description = labeler.description.with_made(scores={"dev": report.to_dict()})
     if output_dir is not None:
@@ -119,14 +119,17 @@ def _transformers(network: Callable[[], Any], source: Source) -> Engine:
 
 
 def _left_out(
-    examples: Sequence[RenderedExample], shown: Sequence[RenderedExample], seed: int
+    renderer: Renderer,
+    examples: Sequence[RenderedExample],
+    shown: Sequence[RenderedExample],
+    seed: int,
 ) -> list[Example]:
     """Examples to judge a prompt by: such as it does not show; of few others, shown ones as well, which
     a prompt never shows beside themselves. None at all for a prompt without demonstrations."""
     if not shown:
         return []
     keys = {example.key for example in shown}
-    others = [example.example for example in examples if example.key not in keys]
+    others = [example for example in examples if example.key not in keys]
     random.Random(seed).shuffle(others)
-    enough = min(max(len(others), _FEWEST), _MOST)
-    return [*others, *(example.example for example in shown)][:enough]
+    judges = [*others, *shown][: max(_FEWEST, min(len(others), _MOST))]
+    return [example.example for example in renderer.fitting(judges, "", (), _PROMPT)]

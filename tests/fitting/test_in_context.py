@@ -22,7 +22,7 @@ def test_a_prompt_shows_what_it_has_room_for_and_is_judged_by_the_rest(small_bas
     assert {s.label for e in shown for s in e.spans} == set(labeler.labels)
     made = labeler.description.made
     assert made["shots"] == len(shown)
-    assert made["scores"]["dev"]["sentences"] == 32
+    assert 16 < made["scores"]["dev"]["sentences"] <= 32
     assert minisift.prompt(small_base, train, seed=1).demonstrations != labeler.demonstrations
 
 

@@ -24,7 +24,7 @@ INLINE = [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)",
 
 SMALLER = {"minisift/sample/train.jsonl": 8, "minisift/sample/dev.jsonl": 3}
 """Files that are read, and how many of their lines the blocks get to see."""
-RUN = ("import minisift", "minisift fit")
+RUN = ("import minisift", "from minisift import", "minisift fit")
 """How the blocks begin that are run here."""
 NOT_RUN = {
     "make demo": "takes minutes, and make test would run itself",

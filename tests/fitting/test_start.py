@@ -1,6 +1,7 @@
 """What a training, or a prompt, starts from: nothing, an adapter that is brought along, an own labeler."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -90,9 +91,10 @@ def test_a_checkpoint_of_another_start_is_refused(small_folder, small_base, trai
 
 
 def test_a_prompt_starts_from_an_adapter(small, small_folder, small_base, train, dev):
-    prompted = minisift.prompt(small_base, train, shots=2, start=small_folder)
+    prompted = minisift.prompt(small_base, train, shots=2, start=small_folder, quantize="nf4")
     shown = prompted.description.demonstrations
     same = small.prompted(shown, instruction=prompted.description.task.instruction)
+    same.description = replace(same.description, temperature=prompted.description.temperature)
     assert prompted.predict(dev[:4]) == same.predict(dev[:4])
     cold = minisift.prompt(small_base, train, shots=2, start=None)
     assert cold.predict(dev) != prompted.predict(dev)

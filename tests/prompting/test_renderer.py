@@ -106,16 +106,16 @@ def test_both_tokenizers_give_the_same_ids(model, shared_data):
     sentences += read(shared_data / "triggers-casie" / "dev.jsonl", on_misaligned="snap")
     assert len(sentences) > 3000
     control = {token for token, piece in enumerate(theirs.pieces) if not piece}
+    task = Task({span.label: span.label for e in sentences for span in e.spans}, {})
+    renderers = [Renderer(task, plain_template(), tokenizer) for tokenizer in (ours, theirs)]
+    vocabulary = Vocabulary(ours, task.names)
     for example in sentences:
-        task = Task({s.label: s.label for s in example.spans}, {}) if example.spans else TASK
-        renderers = [Renderer(task, plain_template(), tokenizer) for tokenizer in (ours, theirs)]
         rendered = [renderer.render(example) for renderer in renderers]
         assert rendered[0] == rendered[1]
         prefixes = [r.prefix([shown]) for r, shown in zip(renderers, rendered, strict=True)]
         assert prefixes[0] == prefixes[1]
         assert not control & set(rendered[0].text), "a control token was parsed from user text"
-        if example.spans:
-            answer = Language(Vocabulary(ours, task.names), rendered[0].target).answer()
-            for token in rendered[0].response:
-                answer.advance(token)
-            assert answer.done
+        answer = Language(vocabulary, rendered[0].target).answer()
+        for token in rendered[0].response:
+            answer.advance(token)
+        assert answer.done, "the grammar refuses what the tokenizer writes"

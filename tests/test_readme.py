@@ -70,8 +70,9 @@ def test_the_blocks_run(small_base, tmp_path):
         assert done.returncode == 0, done.stderr
         assert re.search(r"^micro +\d", done.stdout, re.MULTILINE)
         ran.append(language)
-    assert ran == ["python", ""]
-    assert {path.name for path in tmp_path.iterdir()} == {"minisift", "notes", "notes.gguf"}
+    assert ran == ["python", "python", ""]
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {"minisift", "notes", "notes.gguf", "first.gguf"}
 
 
 def test_what_make_runs_is_there():

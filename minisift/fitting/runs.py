@@ -118,7 +118,7 @@ class _Run:
             logger.warning("This may not fit; minisift.plan tells what would help.\n%s", plan)
         settings = replace(
             settings,
-            learning_rate=settings.rate(plan.parameters),
+            learning_rate=settings.rate(plan.parameters, is_fresh=start is None),
             gradient_checkpointing=plan.gradient_checkpointing,
         )
         self._network = Network(source, settings, plan.unpacked, start)

@@ -15,6 +15,8 @@ Loss = Literal["constrained", "full"]
 
 _RATE, _SIZE = 1.5e-3, 134.5e6
 """The learning rate that was measured, and the parameters of the model that it was measured on."""
+_ONWARD = 0.28
+"""The share of it for an adapter that has learned already."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Settings:
     max_prompts: int | None = None
     """Train on just so many prompts, whatever `epochs` says."""
     learning_rate: float | None = None
-    """None: 1.5e-3 for 135M parameters and fewer, 1.1e-3 for 270M, 2e-4 for 7B (see `rate`)."""
+    """None: 1.5e-3 for 135M parameters and fewer, 1.1e-3 for 270M, 2e-4 for 7B; 0.28 of it for an adapter
+    that has learned already (see `rate`)."""
     lora_rank: int = 16
     """Rank of the adapter's matrices: how much it can learn, and how large it is."""
     lora_dropout: float = 0.0
@@ -112,9 +115,13 @@ class Settings:
         seen = self.shots + 1 if self.sampling == "partition" else 1
         return max(1, round(epochs * sentences / seen))
 
-    def rate(self, parameters: int) -> float:
-        """The learning rate for a model of so many: falls with the square root of their number."""
-        return self.learning_rate or round(_RATE * min(1, math.sqrt(_SIZE / parameters)), 6)
+    def rate(self, parameters: int, is_fresh: bool = True) -> float:
+        """The learning rate for a model of so many: falls with the square root of their number.
+
+        is_fresh: whether the adapter has learned nothing yet; one that has would lose it at that rate.
+        """
+        rate = _RATE * min(1, math.sqrt(_SIZE / parameters)) * (1 if is_fresh else _ONWARD)
+        return self.learning_rate or round(rate, 6)
 
     @property
     def constrains(self) -> bool:

@@ -65,6 +65,8 @@ def test_a_labeler_goes_on(small, small_folder, small_base, train):
     assert made[0]["start"].startswith("sha256:")
     assert made[2]["start"] is None
     assert made[0]["training"]["loss"] < made[2]["training"]["loss"]
+    rates = [facts["settings"]["learning_rate"] for facts in made]
+    assert rates[0] == rates[1] < rates[2] / 3
 
 
 def test_a_labeler_goes_on_with_another_label(small, small_base, train):

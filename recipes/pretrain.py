@@ -137,6 +137,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--loss", default="constrained", choices=("constrained", "full"))
     parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--checkpoint-seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     logging.basicConfig(format="%(message)s")
@@ -146,6 +147,7 @@ def main() -> None:
         learning_rate=given.learning_rate,
         loss=given.loss,
         batch_size=given.batch_size,
+        checkpoint_seconds=given.checkpoint_seconds,
         seed=given.seed,
         evaluations=0,
     )

@@ -6,6 +6,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from support.places import ROOT
@@ -251,13 +252,15 @@ def test_tasks_are_made_of_every_kind(shared_data):
 def test_a_pretraining_that_was_interrupted_continues_to_the_same_adapter(
     small_base, shared_data, train, tmp_path
 ):
-    options = ["--model", small_base, "--prompts", 24, "--tokens", 400, "--output"]
+    options = ["--model", small_base, "--prompts", 60, "--batch-size", 2]
+    options += ["--checkpoint-seconds", 0, "--output"]
     command = [sys.executable, RECIPES / "pretrain.py", shared_data / "many-tasks", *options]
     paths = [tmp_path / "whole", tmp_path / "halted"]
     whole, halted = ([*map(str, command), str(path)] for path in paths)
     subprocess.run(whole, check=True, capture_output=True)
     with subprocess.Popen(halted, stderr=subprocess.PIPE, text=True) as process:
-        next(line for line in process.stderr if " 2/6 " in line)
+        while process.poll() is None and not (tmp_path / "halted.checkpoint").exists():
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         assert "the same command continues" in process.stderr.read()
     assert process.returncode == 1

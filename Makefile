@@ -13,13 +13,13 @@ least-covered = $(BIN)/python -m coverage report --sort=cover | sed -n '1,12p;$$
 .PHONY: demo test test-slow programs lint format package compat clean
 
 demo: $(VENV)/installed
-	@echo "The whole cycle on sample data: about 4 minutes on two cores, less the second time."
+	@echo "The whole cycle on sample data: about 5 minutes on two cores, less the second time."
 	@$(BIN)/python recipes/demo.py demo
 
 test: $(VENV)/installed lint
 	@test -e $(VENV)/programs/built || \
 	    echo "Without make programs, which needs cmake and npm, the kit's programs are not tested."
-	@echo "Running the tests but the slow ones: about 12 minutes on two cores."
+	@echo "Running the tests but the slow ones: about 10 minutes on two cores."
 	@$(BIN)/python -m pytest -m "not slow" $(in-parallel) --durations=10 --cov --cov-report=
 	@$(least-covered)
 

@@ -146,10 +146,7 @@ def _mpnet() -> Path:
 
 
 def _encoder(folder: Path, rate: float, train: Sequence[Example], seed: int) -> Label:
-    """An encoder with a classification head a word's first token, fine-tuned whole.
-
-    rate: the learning rate; that of both models was chosen on dev sentences of names.
-    """
+    """An encoder with a classification head a word's first token, fine-tuned whole. rate: of learning."""
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 

@@ -92,7 +92,7 @@ def _load_folder(folder: Path, base: str | None = None, **options: Any) -> Label
         )
     from minisift.engines.transformers import TransformersEngine
     from minisift.labeler import Labeler
-    from minisift.models.loading import load_adapter, load_base, longest_input, settle
+    from minisift.models.loading import load_ready, longest_input
     from minisift.models.source import resolve
     from minisift.models.tokenizer import load_tokenizer
 
@@ -107,10 +107,8 @@ def _load_folder(folder: Path, base: str | None = None, **options: Any) -> Label
 
     @cache
     def model() -> Any:
-        network, _ = load_base(source, made_on["quantize"])
-        if (folder / CONFIG).is_file():
-            network = load_adapter(network, folder)
-        return settle(network)
+        adapter = folder if (folder / CONFIG).is_file() else None
+        return load_ready(source, made_on["quantize"], adapter)[0]
 
     description = replace(description, base={**made_on, "model": source.name})
     tokenizer = load_tokenizer(source.weights)

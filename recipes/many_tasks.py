@@ -184,9 +184,8 @@ class Corpora:
 
 
 def _read(path: Path) -> list[Sentence]:
-    options = {"on_error": "skip", "on_misaligned": "skip"}
     found = []
-    for example in minisift.read(path, **options):  # type: ignore[arg-type]
+    for example in minisift.read(path, on_error="skip", on_misaligned="skip"):
         if 3 <= len(example.words) <= 80:
             words = tuple(example.text[a:b] for a, b in example.words)
             found.append(Sentence(words, tuple(example.word_spans())))

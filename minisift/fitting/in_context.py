@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from minisift.data.examples import Example
 from minisift.data.reading import as_examples
@@ -21,10 +21,6 @@ from minisift.prompting.template import TemplateKind
 from minisift.publish.description import describe
 from minisift.publish.folder import Weights, check_folder
 from minisift.training.settings import Settings
-
-if TYPE_CHECKING:
-    from minisift.models.device import Quantization
-    from minisift.models.source import Source
 
 _PROMPT = 1024
 """Tokens that demonstrations fill where their number is not given, and the most that calibrate: as many as
@@ -76,8 +72,14 @@ def prompt(
 
             engine = LlamaCppEngine(source.name)
         else:
-            weights, quantize = _loaded(source, quantize, adapter)
-            engine = _transformers(weights.model, source)
+            from minisift.engines.transformers import TransformersEngine
+            from minisift.models.loading import load_ready, longest_input
+            from minisift.models.tokenizer import load_tokenizer
+
+            network, quantize = load_ready(source, quantize, adapter)
+            weights = Weights(lambda: network)
+            tokenizer = load_tokenizer(source.weights)
+            engine = TransformersEngine(weights.model, tokenizer, longest_input(source))
     shape = make_template(template, engine.tokenizer, task.instruction)
     renderer = Renderer(task, shape, engine.tokenizer)
     rendered = [renderer.render(example) for example in examples]
@@ -95,27 +97,6 @@ def prompt(
     if output_dir is not None:
         labeler.save(output_dir)
     return labeler
-
-
-def _loaded(
-    source: Source, quantize: Quantization | None, adapter: Path | None
-) -> tuple[Weights, Quantization | None]:
-    """A base model, with an adapter if there is one, ready to label; and what its weights became."""
-    from minisift.models.loading import load_adapter, load_base, settle
-
-    network, quantized = load_base(source, quantize)
-    if adapter is not None:
-        network = load_adapter(network, adapter)
-    settle(network)
-    return Weights(lambda: network), quantized
-
-
-def _transformers(network: Callable[[], Any], source: Source) -> Engine:
-    from minisift.engines.transformers import TransformersEngine
-    from minisift.models.loading import longest_input
-    from minisift.models.tokenizer import load_tokenizer
-
-    return TransformersEngine(network, load_tokenizer(source.weights), longest_input(source))
 
 
 def _left_out(

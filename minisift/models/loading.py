@@ -54,6 +54,16 @@ def load_base(
     return model.eval(), quantize
 
 
+def load_ready(
+    source: Source, quantize: Quantization | None, adapter: str | os.PathLike[str] | None
+) -> tuple[Any, Quantization | None]:
+    """The same with a saved adapter, if there is one, and ready to label."""
+    model, quantized = load_base(source, quantize)
+    if adapter is not None:
+        model = load_adapter(model, adapter)
+    return settle(model), quantized
+
+
 def configuration(source: Source) -> Any:
     """The model's configuration, of transformers. Loads no weights."""
     from transformers import AutoConfig

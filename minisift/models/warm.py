@@ -12,9 +12,9 @@ FOLDER = Path(__file__).with_name("warm_starts")
 ABOUT = "warm.json"
 
 
-def warm_start(source: Source) -> Path | None:
-    """The folder of the adapter that minisift brings for a base model, if it brings one."""
-    for about in sorted(FOLDER.glob(f"*/{ABOUT}")):
+def warm_start(source: Source, folder: Path = FOLDER) -> Path | None:
+    """Where the adapter lies that minisift brings for a base model, if it brings one."""
+    for about in sorted(folder.glob(f"*/{ABOUT}")):
         if json.loads(about.read_text(encoding="utf-8"))["base"] == source.fingerprint:
             return about.parent
     return None

@@ -23,7 +23,8 @@ class CausalObjective(torch.nn.Module):
 
     Keeps `protocols.Objective`. Prepared for training, the model attends inside of rows. Hidden
     states become logits only where a token is predicted, only so many at a time, and where rows
-    tell what a token is one of, for these alone: a large vocabulary costs no memory. Between the two, the model's own code runs, with its scales and caps.
+    tell what a token is one of, for these alone: a large vocabulary costs no memory. Between the
+    two, the model's own code runs, with its scales and caps.
 
     use: lets the model attend inside of rows. logits, places: how many logits exist at once, but of
     at least how many places.
@@ -141,8 +142,9 @@ class _ChunkedLoss(torch.autograd.Function):
         all tokens; places: of how many there are logits at once."""
         gradients = torch.empty_like(states)
         total = torch.zeros((), device=states.device)
-        head = causal.get_output_embeddings()
-        name = next(name for name, part in causal._modules.items() if part is head)
+        if choices is not None:
+            head = causal.get_output_embeddings()
+            name = next(name for name, part in causal._modules.items() if part is head)
         with _replaced(causal, {causal.base_model_prefix: _States()}):
             for first in range(0, len(states), places):
                 here = slice(first, first + places)

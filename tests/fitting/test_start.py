@@ -113,13 +113,12 @@ def test_what_cannot_be_started_from_is_refused(small, small_loaded, small_base,
         minisift.plan(small_base, train, start=tmp_path)
 
 
-def test_the_warm_start_is_that_of_the_base_model(small_base, learned, monkeypatch, tmp_path):
+def test_the_warm_start_is_that_of_the_base_model(small_base, learned, tmp_path):
     source = resolve(small_base)
     assert warm.warm_start(source) is None
     folder = tmp_path / "warm" / "small"
     learned.rename(folder.parent.mkdir() or folder)
     (folder / warm.ABOUT).write_text(json.dumps({"base": "another"}))
-    monkeypatch.setattr(warm, "FOLDER", folder.parent)
-    assert warm.warm_start(source) is None
+    assert warm.warm_start(source, folder.parent) is None
     (folder / warm.ABOUT).write_text(json.dumps({"base": source.fingerprint}))
-    assert warm.warm_start(source) == folder
+    assert warm.warm_start(source, folder.parent) == folder

@@ -27,19 +27,13 @@ def main(folder):
     """The labeler is the `small` of tests/conftest.py."""
     import minisift
     from support.places import SAMPLE
-    from support.small_model import cut_to_two_layers
+    from support.small_model import cut_to_two_layers, fit_small
 
     train = minisift.read(SAMPLE / "train.jsonl")
+    dev = minisift.read(SAMPLE / "dev.jsonl")[:24]
     with tempfile.TemporaryDirectory(dir=folder.parent) as made:
-        small = minisift.fit(
-            cut_to_two_layers(Path(made) / "base"),
-            train,
-            dev_set=minisift.read(SAMPLE / "dev.jsonl")[:24],
-            shots=3,
-            max_prompts=8,
-            evaluations=1,
-            output_dir=Path(made) / "small",
-        )
+        base = cut_to_two_layers(Path(made) / "base")
+        small = fit_small(base, train, dev, Path(made) / "small")
         write_files(small, train, Path(made) / "files").rename(folder)
 
 

@@ -52,10 +52,3 @@ def next_logits(engine, ids):
     prompt = Prompt((), list(ids), AnyLanguage(len(engine.tokenizer.pieces)))
     (answer,) = engine.complete([prompt])
     return answer.tokens, np.stack(answer.choices)
-
-
-def distance(some, others):
-    """By how much logits of the same tokens differ at most, apart from what all have in common at a place: a
-    choice among them does not depend on that, nor does a loss over them."""
-    gap = some - others
-    return np.abs(gap - gap.mean(-1, keepdims=True)).max()

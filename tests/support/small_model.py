@@ -36,7 +36,9 @@ def cut_to_two_layers(folder):
 
 
 def fit_small(base, train, dev, output_dir):
-    """A labeler of such a model: 4 steps, after which it still labels something in every text."""
-    return minisift.fit(
-        base, train, dev_set=dev, shots=3, max_prompts=8, evaluations=1, output_dir=output_dir
-    )
+    """A labeler of such a model: 4 steps, after which it still labels something in every text.
+
+    Its loss is over the whole vocabulary, which keeps the scale of logits that bounds on rounding are given in.
+    """
+    settings = {"shots": 3, "max_prompts": 8, "evaluations": 1, "loss": "full"}
+    return minisift.fit(base, train, dev_set=dev, output_dir=output_dir, **settings)

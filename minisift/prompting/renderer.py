@@ -23,19 +23,21 @@ from minisift.prompting.tokenizer import Tokenizer
 
 Strategy = Literal["vanilla", "src", "mrc"]
 STRATEGIES: tuple[Strategy, ...] = ("vanilla", "src", "mrc")
+_FREE = 4
+"""Tokens of which one is compared with the whole vocabulary."""
 
 
 @dataclass(frozen=True)
 class Row:
     """A training prompt: token ids, and for each whether the loss counts it.
 
-    choices: of each token that the loss counts, in order, the ids that could have stood in its place;
-    None where any could.
+    choices: of each token that the loss counts, in order, the ids that it is compared with; None instead of
+    them, and of the whole, is all.
     """
 
     ids: list[int]
     mask: list[bool]
-    choices: list[Sequence[int]] | None = None
+    choices: list[Sequence[int] | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,9 @@ class Renderer:
         """A training row: the prompt and the target's response, with the strategy's mask.
 
         "mrc" counts every response token, "src" those of the target, "vanilla" all tokens. Of an example
-        with `choices` no token counts that is the only one.
+        with `choices` those count that are one of several, and each fourth token of the row, which is
+        compared with the whole vocabulary: a model must prefer what the grammar allows by itself as well,
+        since the grammars of other runtimes allow more.
         """
         row = Row([], [], None if target.choices is None or strategy == "vanilla" else [])
         for segment, response, is_target in self._segments(demonstrations, target):
@@ -145,9 +149,11 @@ class Renderer:
                 row.mask.extend([counts] * len(segment))
             else:
                 assert response.choices is not None
-                open_ones = [among for among in response.choices if len(among) > 1]
-                row.mask.extend(len(among) > 1 for among in response.choices)
-                row.choices.extend(open_ones)
+                for among in response.choices:
+                    is_free = len(row.mask) % _FREE == 0
+                    row.mask.append(is_free or len(among) > 1)
+                    if row.mask[-1]:
+                        row.choices.append(None if is_free else among)
         return row
 
     def _segments(

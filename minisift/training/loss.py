@@ -63,7 +63,7 @@ class CausalObjective(torch.nn.Module):
         lengths: Sequence[int],
         kept: torch.Tensor,
         labels: torch.Tensor,
-        choices: Sequence[Sequence[int]] | None = None,
+        choices: Sequence[Sequence[int] | None] | None = None,
     ) -> Any:
         if self._rows is None:
             raise RuntimeError("rows would see each other; fix: call prepare(training=True) first")
@@ -73,9 +73,16 @@ class CausalObjective(torch.nn.Module):
         states = causal.base_model(
             input_ids=input_ids, position_ids=position_ids, use_cache=False
         ).last_hidden_state
+        states = states[0, kept]
         chunked_loss: Any = _ChunkedLoss.apply
-        places = self._places if choices is None else max(_CHOSEN, self._places)
-        return chunked_loss(states[0, kept], labels, choices, causal, places)
+        if choices is None:
+            return chunked_loss(states, labels, None, causal, self._places)
+        free = [at for at, among in enumerate(choices) if among is None]
+        chosen = [at for at, among in enumerate(choices) if among is not None]
+        some = [among for among in choices if among is not None]
+        return chunked_loss(states[free], labels[free], None, causal, self._places) + chunked_loss(
+            states[chosen], labels[chosen], some, causal, max(_CHOSEN, self._places)
+        )
 
 
 class _States(torch.nn.Module):

@@ -38,13 +38,13 @@ def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> dict[str
 
     input_ids, position_ids: [1, tokens]; positions begin again at each row. lengths: tokens of each
     row. kept: [targets], places whose next token the loss counts; labels: [targets], those tokens.
-    choices: [targets] lists of the ids that each is one of, or None.
+    choices: [targets] lists of the ids that each is compared with, or None for all.
     """
     ids: list[int] = []
     positions: list[int] = []
     kept: list[int] = []
     labels: list[int] = []
-    choices: list[Sequence[int]] | None = None if rows[0].choices is None else []
+    choices: list[Sequence[int] | None] | None = None if rows[0].choices is None else []
     for row in rows:
         counted = [at for at in range(1, len(row.ids)) if row.mask[at]]
         kept += [len(ids) + at - 1 for at in counted]

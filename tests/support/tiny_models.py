@@ -57,14 +57,14 @@ def weights_of(model):
 
 
 def among_some(rows, seed=0):
-    """The same rows, each target one of at most six tokens."""
+    """The same rows, each target one of at most six tokens, or of all."""
     rng = random.Random(seed)
     found = []
     for row in rows:
         counted = [at for at in range(1, len(row.ids)) if row.mask[at]]
         others = [rng.sample(range(1, 40), rng.randint(1, 5)) for _ in counted]
         choices = [
-            list(dict.fromkeys([*some, row.ids[at]]))
+            None if len(some) == 3 else list(dict.fromkeys([*some, row.ids[at]]))
             for some, at in zip(others, counted, strict=True)
         ]
         found.append(Row(row.ids, row.mask, choices))
@@ -75,9 +75,10 @@ def plain_loss(model, row):
     """The sum over a row's targets, as the model computes it alone and whole."""
     logits = model(torch.tensor([row.ids])).logits[0]
     counted = [at for at in range(1, len(row.ids)) if row.mask[at]]
-    choices = row.choices or [range(logits.shape[1])] * len(counted)
+    choices = row.choices or [None] * len(counted)
     return sum(
-        logits[at - 1, list(among)].logsumexp(0) - logits[at - 1, row.ids[at]]
+        logits[at - 1, slice(None) if among is None else among].logsumexp(0)
+        - logits[at - 1, row.ids[at]]
         for at, among in zip(counted, choices, strict=True)
     )
 

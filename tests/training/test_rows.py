@@ -24,25 +24,27 @@ def test_rows_that_do_not_fit_are_counted():
         training_rows(renderer, examples, Settings(max_length=5))
 
 
-def test_what_the_grammar_forces_does_not_count():
+def test_a_token_counts_among_what_the_grammar_allows_and_each_fourth_among_all():
     renderer = Renderer(Task({"X": "xa", "Y": "xb"}, {}), plain_template(), byte_tokenizer())
     example = Example("aa b", (Span(0, 2, "X"), Span(3, 4, "Y")))
     plain = renderer.render(example)
     (chosen,) = with_choices(renderer, [plain])
-    row, full = (renderer.row([e], e, "mrc") for e in (chosen, plain))
+    row, full = (renderer.row([e, e], e, "mrc") for e in (chosen, plain))
     assert row.ids == full.ids
-    assert [full.mask[at] for at, counts in enumerate(row.mask) if counts] == [True] * len(
-        row.choices
-    )
-    written = [token for token, counts in zip(row.ids, row.mask, strict=True) if counts]
-    # where a span begins, what follows " a" and "xa", and whether another follows: twice
-    assert [bytes(written[: len(written) // 2])] * 2 == [
-        bytes(written[: len(written) // 2]),
-        bytes(written[len(written) // 2 :]),
+    answers = [at for at, counts in enumerate(full.mask) if counts]
+    counted = [at for at, counts in enumerate(row.mask) if counts]
+    choices = dict(zip(counted, row.choices, strict=True))
+    assert [at for at in answers if choices.get(at, ()) is None] == [
+        at for at in answers if at % 4 == 0
     ]
-    for token, among in zip(written, row.choices, strict=True):
-        assert token in among
-        assert len(among) > 1
+    # of three answers alike, where a span begins, what follows " a" and "xa", and whether another follows
+    allowed = list(chosen.choices * 3)
+    for at, among in zip(answers, allowed, strict=True):
+        assert row.ids[at] in among
+        if at % 4:
+            assert choices.get(at, among[:1]) == among
+            assert (at in choices) == (len(among) > 1)
+    assert 3 < sum(len(among) > 1 for among in chosen.choices) < len(chosen.choices)
     vanilla = renderer.row([chosen], chosen, "vanilla")
     assert vanilla.choices is None
     assert all(vanilla.mask)

@@ -3,7 +3,8 @@
     python recipes/pretrain.py DATA --model gemma-3-270m --output gemma-3-270m
 
 DATA is a folder with the files that many_tasks.py names. A run that was interrupted continues when the same
-command is given again, to the same adapter.
+command is given again, to the same adapter. --start goes on from an adapter that was trained before; give another
+--seed then, for other prompts.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import logging
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from many_tasks import Corpora, Episode
 
 from minisift.files import whole
+from minisift.fitting.start import digest_of
 from minisift.models.device import default_device
 from minisift.models.source import Source, resolve
 from minisift.models.tokenizer import load_tokenizer
@@ -76,22 +78,26 @@ def _fitting(episode: Episode, renderer: Renderer, tokens: int) -> list[Rendered
 
 
 def train(
-    source: Source, rows: Sequence[Row], settings: Settings, output: Path
+    source: Source, rows: Sequence[Row], settings: Settings, output: Path, start: Path | None
 ) -> dict[str, Any] | None:
     """Train the adapter, or go on with it, and write it; returns what it tells of itself, None if it was
     interrupted."""
+    from minisift.models.loading import parameters
     from minisift.training.loop import Training
     from minisift.training.loss import CausalObjective
     from minisift.training.network import Network
 
-    network = Network(source, settings, unpack=default_device() == "cpu")
+    network = Network(source, settings, unpack=default_device() == "cpu", start=start)
+    if start is not None:
+        rate = settings.rate(parameters(network()), is_fresh=False)
+        settings = replace(settings, learning_rate=rate)
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     training: Training[Row] = Training(
         CausalObjective(network()),
         rows,
         settings,
         checkpoint=checkpoint,
-        identity=source.fingerprint,
+        identity=f"{source.fingerprint} {digest_of(start)}",
     )
     if training.resume():
         print(f"Continuing at step {training.progress.step}", flush=True)
@@ -101,6 +107,7 @@ def train(
     about = {
         "base": source.fingerprint,
         "model": source.name,
+        "start": digest_of(start),
         "settings": asdict(settings),
         "prompts": len(rows),
         "tokens": sum(len(row.ids) for row in rows),
@@ -132,6 +139,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="the folder of an adapter to go on from")
     parser.add_argument("--prompts", type=int, default=2000)
     parser.add_argument("--tokens", type=int, default=1024, help="of the longest prompts")
     parser.add_argument("--learning-rate", type=float)
@@ -156,7 +164,7 @@ def main() -> None:
     tokenizer = load_tokenizer(source.weights)
     rows = list(prompts(corpora, tokenizer, settings, given.prompts))
     print(f"{len(rows)} prompts of {sum(len(row.ids) for row in rows)} tokens", flush=True)
-    about = train(source, rows, settings, given.output)
+    about = train(source, rows, settings, given.output, given.start)
     if about is None:
         sys.exit("Interrupted; the same command continues.")
     print(f"{given.output}: loss {about['training']['loss']:.3f}")

@@ -13,6 +13,8 @@ from support.places import ROOT
 
 import minisift
 from minisift import Example
+from minisift.fitting.start import digest_of
+from minisift.models.warm import ABOUT
 
 pytest.importorskip("torch")
 
@@ -270,6 +272,13 @@ def test_a_pretraining_that_was_interrupted_continues_to_the_same_adapter(
     weights = [(path / "adapter_model.safetensors").read_bytes() for path in paths]
     assert weights[0] == weights[1]
     assert not list(tmp_path.glob("*.checkpoint"))
-    labeler = minisift.prompt(small_base, train, start=paths[0])
+    onward = tmp_path / "onward"
+    further = [*map(str, command), str(onward), "--start", str(paths[0]), "--seed", "1"]
+    subprocess.run(further, check=True, capture_output=True)
+    about = json.loads((onward / ABOUT).read_text())
+    assert about["start"] == digest_of(paths[0])
+    assert about["settings"]["learning_rate"] < 1e-3  # that of an adapter that has learned
+    assert (onward / "adapter_model.safetensors").read_bytes() not in weights
+    labeler = minisift.prompt(small_base, train, start=onward)
     assert labeler.description.made["start"] is not None
     assert len(labeler.demonstrations) > 8

@@ -1,6 +1,7 @@
 """What `fit` gets out of the first sentences of CoNLL-2003, and what the exported file keeps.
 
     python benchmarks/conll2003.py FOLDER                      # 1,000 sentences, default settings
+    python benchmarks/conll2003.py FOLDER --cold               # as README's figures were made
     python benchmarks/conll2003.py FOLDER --max-prompts 300 --strategy src
 
 FOLDER holds eng.train and eng.testa in their distributed form (IOB1 columns). Scores are span
@@ -31,12 +32,19 @@ def main() -> None:
     parser.add_argument("--max-prompts", type=int)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--sampling")
+    parser.add_argument(
+        "--cold",
+        action="store_true",
+        help="from the base model alone, with a loss over the whole vocabulary",
+    )
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--compare", type=int, default=200, help="dev sentences to compare on")
     parser.add_argument("--output", type=Path, default=Path("demo/conll2003"))
     given = parser.parse_args()
     names = ("strategy", "max_prompts", "learning_rate", "sampling")
     settings = {name: value for name in names if (value := getattr(given, name)) is not None}
+    if given.cold:
+        settings |= {"start": None, "loss": "full"}
 
     train = minisift.read(given.folder / "eng.train")[: given.sentences]
     dev = minisift.read(given.folder / "eng.testa")

@@ -85,9 +85,10 @@ def _load_folder(folder: Path, base: str | None = None, **options: Any) -> Label
         (folder / FILE).read_text(encoding="utf-8"), str(folder / FILE)
     )
     missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
-    if missing and "training" in description.made:
+    made = description.made
+    if missing and ("training" in made or made.get("start")):
         raise FileNotFoundError(
-            f"{folder}: a trained labeler without its {' and '.join(missing)}; fix: give the whole "
+            f"{folder}: a labeler without its {' and '.join(missing)}; fix: give the whole "
             "folder that fit or save made"
         )
     from minisift.engines.transformers import TransformersEngine

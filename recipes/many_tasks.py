@@ -105,7 +105,7 @@ SYNONYMS = {
     "artist": ("musician", "performer", "ARTIST"),
     "object type": ("kind", "type", "kind of thing"),
 }
-"""What else people call the labels of public data; letters in front of each are small."""
+"""What else people call the labels of public data; these stand in small letters."""
 SYLLABLES = "ba be bo da do du fa fi ga go ka ki la lo ma mi na no pa po ra ro sa so ta ti va vo za zu".split()
 GOOD = frozenset(
     "good great nice excellent amazing wonderful best friendly delicious fresh perfect lovely helpful "

@@ -22,7 +22,7 @@ from typing import Any
 from many_tasks import Corpora, Episode
 
 from minisift.files import whole
-from minisift.fitting.start import digest_of
+from minisift.fitting.start import adapter_of, digest_of
 from minisift.models.device import default_device
 from minisift.models.source import Source, resolve
 from minisift.models.tokenizer import load_tokenizer
@@ -54,7 +54,7 @@ def prompts(
         if not any(example.example.spans for example in shown):
             continue
         if settings.constrains:
-            shown = with_choices(renderer, shown)
+            shown = with_choices(renderer, shown, settings.max_length)
         yield renderer.row(shown[:-1], shown[-1], settings.strategy)
         made += 1
 
@@ -164,7 +164,8 @@ def main() -> None:
     tokenizer = load_tokenizer(source.weights)
     rows = list(prompts(corpora, tokenizer, settings, given.prompts))
     print(f"{len(rows)} prompts of {sum(len(row.ids) for row in rows)} tokens", flush=True)
-    about = train(source, rows, settings, given.output, given.start)
+    start = adapter_of(given.start, source, given.output, settings.lora_rank)
+    about = train(source, rows, settings, given.output, start)
     if about is None:
         sys.exit("Interrupted; the same command continues.")
     print(f"{given.output}: loss {about['training']['loss']:.3f}")

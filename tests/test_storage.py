@@ -57,6 +57,9 @@ def test_a_trained_labeler_does_not_load_without_its_adapter(small, tmp_path):
     (tmp_path / "notes" / "labeler.json").write_text(json.dumps(content))
     (tmp_path / "notes" / "adapter_config.json").unlink()
     assert minisift.load(tmp_path / "notes").labels == small.labels
+    (tmp_path / "notes" / "labeler.json").write_text(json.dumps({**content, "start": "sha256:1"}))
+    with pytest.raises(FileNotFoundError, match="a labeler without its adapter_config"):
+        minisift.load(tmp_path / "notes")
 
 
 def test_a_folder_with_other_files_is_not_replaced(small, tmp_path):

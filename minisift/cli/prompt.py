@@ -10,6 +10,8 @@ import minisift
 from minisift.cli import flags
 from minisift.cli.reading import add_reading, read
 from minisift.cli.training import add_task, task
+from minisift.models.device import Quantization
+from minisift.prompting.template import TemplateKind
 from minisift.scoring.evaluation import Report
 
 _OPTIONS = ("output_dir", "shots", "template", "quantize", "seed")
@@ -22,13 +24,14 @@ def add(commands: Any) -> None:
     parser.set_defaults(run=run)
     add_task(parser)
     parser.add_argument("--output-dir", required=True, help="where to write the labeler's folder")
-    for name, kind, what in (
+    for name, hint, what in (
         ("shots", int, "sentences to show; as many as 1,024 tokens hold by default"),
-        ("template", str, "'plain' text, or 'chat' (default: plain)"),
-        ("quantize", str, "'nf4' for 4-bit weights (default: none)"),
+        ("template", TemplateKind, "'plain' text, or 'chat' (default: plain)"),
+        ("quantize", Quantization | None, "'nf4' for 4-bit weights (default: none)"),
         ("seed", int, "of which sentences are shown (default: 0)"),
     ):
-        parser.add_argument(flags.flag(name), type=kind, default=argparse.SUPPRESS, help=what)
+        convert = flags.converter(hint)
+        parser.add_argument(flags.flag(name), type=convert, default=argparse.SUPPRESS, help=what)
     add_reading(parser)
 
 

@@ -46,7 +46,7 @@ def task(given: argparse.Namespace) -> dict[str, Any]:
         "model": given.model,
         "names": given.names,
         "descriptions": given.descriptions,
-        "start": None if given.start == "none" else given.start,
+        "start": None if given.start.lower() == "none" else given.start,
         **({} if instruction is None else {"instruction": instruction}),
     }
 

@@ -6,8 +6,9 @@ import os
 import random
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from minisift.data.examples import Example
 from minisift.data.reading import as_examples
@@ -22,9 +23,12 @@ from minisift.publish.description import describe
 from minisift.publish.folder import Weights, check_folder
 from minisift.training.settings import Settings
 
+if TYPE_CHECKING:
+    from minisift.models.source import Source
+
 _PROMPT = 1024
-"""Tokens that demonstrations fill where their number is not given, and the most that calibrate: as many as
-prompts have at most from which the adapters that minisift brings were trained."""
+"""Tokens that demonstrations fill where their number is not given: the longest prompts that the adapters
+which minisift brings were trained on. The sentences that calibrate take as many at most."""
 _FEWEST, _MOST = 8, 32
 """Sentences that calibrate a prompt, if they have no more than that many tokens, so that it takes seconds."""
 
@@ -49,8 +53,8 @@ def prompt(
     the labels alone. Sentences that are not shown, or shown ones with themselves left out, calibrate the
     scores, and F1 on them travels with the labeler. output_dir: where to write the labeler's folder. The
     instruction is the standard one unless given or turned off (see `task.make_task`). start: what reads
-    the demonstrations, as in `fit`. A `.gguf` model without a start runs under llama.cpp, any other
-    under transformers.
+    the demonstrations, as in `fit`. A `.gguf` model without a start or `quantize` labels under llama.cpp, any
+    other under transformers, which needs `pip install 'minisift[train]'`, as saving and exporting do.
     """
     Settings(shots=shots or 0, template=template, quantize=quantize, seed=seed)  # refuses bad ones
     if output_dir is not None:
@@ -66,11 +70,12 @@ def prompt(
         adapter = adapter_of(start, source, Path(scratch))
         begun = digest_of(adapter)
         engine: Engine
-        weights: Weights | None = None
-        if adapter is None and os.fspath(model).endswith(".gguf") and template == "plain":
+        runs_as_it_is = adapter is None and template == "plain" and quantize is None
+        if runs_as_it_is and os.fspath(model).endswith(".gguf"):
             from minisift.engines.llamacpp.scheduler import LlamaCppEngine
 
             engine = LlamaCppEngine(source.name)
+            weights = Weights(cache(partial(_load, source)))
         else:
             from minisift.engines.transformers import TransformersEngine
             from minisift.models.loading import load_ready, longest_input
@@ -113,4 +118,11 @@ def _left_out(
     others = [example for example in examples if example.key not in keys]
     random.Random(seed).shuffle(others)
     judges = [*others, *shown][: max(_FEWEST, min(len(others), _MOST))]
-    return [example.example for example in renderer.fitting(judges, "", (), _PROMPT)]
+    return [example.example for example in renderer.within(judges, _PROMPT)]
+
+
+def _load(source: Source) -> Any:
+    """A base model as it is, to be saved or exported with its demonstrations."""
+    from minisift.models.loading import load_ready
+
+    return load_ready(source, None, None)[0]

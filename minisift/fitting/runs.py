@@ -72,8 +72,13 @@ def fit(
     if checkpoint is not None:
         _tell_of(checkpoint, resume)
     with tempfile.TemporaryDirectory() as scratch:
-        adapter = adapter_of(start, prepared.source, Path(scratch))
+        adapter = _begin(start, prepared, Path(scratch), output_dir)
         run = _Run(prepared, dev_set is None, checkpoint, on_step, adapter)
+    if start not in ("warm", None) and dev_set is None and prepared.dev:
+        logger.warning(
+            "What was held out as the dev set may be among what start has learned, and scores on it too "
+            "good; fix: give a dev_set that it has not seen."
+        )
     if resume and run.training.resume():
         logger.warning("Continuing at step %d of %s.", run.training.progress.step, checkpoint)
     interrupted = run.train()
@@ -221,7 +226,7 @@ def plan(
     _checkpoint(output_dir, resume)
     prepared = _prepare(model, train_set, dev_set, chosen, names, descriptions, instruction, device)
     with tempfile.TemporaryDirectory() as scratch:
-        adapter_of(start, prepared.source, Path(scratch))
+        _begin(start, prepared, Path(scratch), output_dir)
 
     from minisift.models.device import default_device
     from minisift.training.plan import with_advice
@@ -236,6 +241,18 @@ def plan(
         return prepared.plan(changed, available)
 
     return with_advice(planned(prepared.settings), prepared.settings, planned)
+
+
+def _begin(
+    start: Start, prepared: Prepared, scratch: Path, output_dir: str | os.PathLike[str] | None
+) -> Path | None:
+    """The adapter that a training starts from. Raises ValueError where what comes of it would replace it."""
+    adapter = adapter_of(start, prepared.source, scratch, prepared.settings.lora_rank)
+    if adapter and output_dir and Path(output_dir).exists() and adapter.samefile(output_dir):
+        raise ValueError(
+            f"output_dir={os.fspath(output_dir)!r} is what the training starts from; fix: another folder"
+        )
+    return adapter
 
 
 def _prepare(

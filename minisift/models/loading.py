@@ -160,7 +160,7 @@ def add_lora(model: Any, rank: int, dropout: float, seed: int) -> Any:
 def start_from(model: Any, folder: str | os.PathLike[str]) -> None:
     """Let a fresh adapter go on from a saved one of its rank or a smaller one.
 
-    Raises ValueError where that is of another model, or larger.
+    Raises ValueError where that is of another model.
     """
     import torch
     from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
@@ -184,11 +184,8 @@ def start_from(model: Any, folder: str | os.PathLike[str]) -> None:
                 raise ValueError(
                     f"{os.fspath(folder)}: the adapter of another model; fix: start with its own"
                 )
-            if (rank := given.shape[rank_of]) > weight.shape[rank_of]:
-                raise ValueError(
-                    f"lora_rank={own.r} is below that of {os.fspath(folder)}; fix: {rank} or more"
-                )
-            weight.narrow(rank_of, 0, rank).copy_(given if rank_of == 0 else given * share)
+            part = weight.narrow(rank_of, 0, given.shape[rank_of])
+            part.copy_(given if rank_of == 0 else given * share)
 
 
 def load_adapter(model: Any, folder: str | os.PathLike[str]) -> Any:

@@ -112,11 +112,21 @@ def for_labelling(
 def as_many(
     renderer: Renderer, examples: Sequence[RenderedExample], seed: int, room: int
 ) -> list[RenderedExample]:
-    """As many chosen ones as so many tokens hold, none of which takes more than a quarter of them."""
-    lengths = [renderer.length(example) for example in examples]
-    count = min(len(examples), round(room * len(lengths) / max(1, sum(lengths))))
-    chosen = choose(examples, count, seed, lambda shown: renderer.length(shown) <= room // 4)
-    return renderer.fitting(chosen, "", (), room)
+    """As many chosen ones as so many tokens hold; where some take a quarter of them at most, such alone."""
+    lengths = {example.key: renderer.length(example) for example in examples}
+    shortest = min(lengths.values(), default=0)
+    each = room // 4 if shortest <= room // 4 else room
+    fitting = [length for length in lengths.values() if length <= each]
+    if len(fitting) < len(lengths):
+        logger.warning(
+            "%d of %d sentences take more than %d tokens each, and are not shown.",
+            len(lengths) - len(fitting),
+            len(lengths),
+            each,
+        )
+    count = min(len(fitting), round(room * len(fitting) / max(1, sum(fitting))))
+    chosen = choose(examples, max(1, count), seed, lambda shown: lengths[shown.key] <= each)
+    return renderer.within(chosen, room)
 
 
 def without(demonstrations: Sequence[RenderedExample], text: str) -> Sequence[RenderedExample]:

@@ -45,14 +45,14 @@ class RenderedExample:
     """A labelled example as token ids, made once: a demonstration, or what training aims at.
 
     text: its text and what stands between it and the response. response: that of its gold spans,
-    the end included. choices: for each token of the response those that may stand in its place, if a
-    loss is to choose among these alone.
+    the end included. choices: for each token of the response those that the grammar allows in its place,
+    None where it does not allow the token itself, if a loss is to choose among these.
     """
 
     target: Target
     text: list[int]
     response: list[int]
-    choices: Sequence[Sequence[int]] | None = None
+    choices: Sequence[Sequence[int] | None] | None = None
 
     @property
     def example(self) -> Example:
@@ -150,8 +150,8 @@ class Renderer:
             else:
                 assert response.choices is not None
                 for among in response.choices:
-                    is_free = len(row.mask) % _FREE == 0
-                    row.mask.append(is_free or len(among) > 1)
+                    is_free = among is None or len(row.mask) % _FREE == 0
+                    row.mask.append(is_free or len(among or ()) > 1)
                     if row.mask[-1]:
                         row.choices.append(None if is_free else among)
         return row
@@ -188,6 +188,10 @@ class Renderer:
                 f"text {shorten(text)} takes {length} tokens and {reserve} for its answer, more than "
                 f"{limit}; fix: cut the text"
             )
+        return self.within(demonstrations, room)
+
+    def within(self, demonstrations: Sequence[RenderedExample], room: int) -> list[RenderedExample]:
+        """The first demonstrations that so many tokens hold; such as find no room are passed over."""
         kept = []
         for shown in demonstrations:
             if (taken := self.length(shown)) <= room:

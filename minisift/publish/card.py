@@ -85,8 +85,8 @@ def _scores(report: Mapping[str, Any]) -> str:
     ]
     head = ["label", "precision", "recall", "F1", "spans"]
     return (
-        f"## Scores\n\nOn {report['sentences']} sentences that were not trained on (exact range and "
-        f"label; calibration error {report['calibration_error']:.3f}):\n\n{_table(head, rows)}"
+        f"## Scores\n\nOn {report['sentences']} sentences that were left out of training and prompt (exact "
+        f"range and label; calibration error {report['calibration_error']:.3f}):\n\n{_table(head, rows)}"
     )
 
 
@@ -100,12 +100,18 @@ def _training(description: Description, has_curve: bool) -> str:
         told.append(["training sentences", made["sentences"]])
         told.append(["training prompts", made["prompts"]])
     told.append(["demonstrations in each prompt", len(description.demonstrations)])
+    if start := made.get("start"):
+        told.append(["adapter that it started from", start])
     settings = made.get("settings", {})
     told += [
         [name.replace("_", " "), value] for name, value in settings.items() if value is not None
     ]
     told += [[f"version of {name}", version] for name, version in made.get("versions", {}).items()]
-    how = "Supervised in-context fine-tuning (arXiv 2509.00921)." if settings else "No training."
+    how = (
+        "Supervised in-context fine-tuning (arXiv 2509.00921)."
+        if settings
+        else "By demonstrations alone."
+    )
     if has_curve:
         how += f"\n\n![Loss and dev F1 over the steps]({CURVE})"
     return f"## How it was made\n\n{how}\n\n{_table(['setting', 'value'], told)}"

@@ -49,4 +49,4 @@ class Network:
 
     def replace(self, trained: dict[str, Any]) -> None:
         """Let go of a model of which this process holds a share. trained: the adapter's weights."""
-        self._trained, self._model = trained, None
+        self._trained, self._model, self._start = trained, None, None

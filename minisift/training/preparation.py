@@ -102,7 +102,7 @@ def prepare(
     )
     rendered = [renderer.render(example) for example in material.examples]
     if settings.constrains:
-        rendered = with_choices(renderer, rendered)
+        rendered = with_choices(renderer, rendered, settings.max_length)
     rows, left_out = training_rows(renderer, rendered, settings)
     if losses := ", ".join(f"{count} {what}" for what, count in left_out.items() if count):
         logger.warning("To keep prompts within max_length: %s.", losses)

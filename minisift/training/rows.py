@@ -41,19 +41,31 @@ def training_rows(
     return rows, {"demonstrations dropped": dropped, "prompts too long": too_long}
 
 
-def with_choices(renderer: Renderer, examples: Sequence[RenderedExample]) -> list[RenderedExample]:
-    """The examples with what the grammar allows in the place of each token of their responses."""
+def with_choices(
+    renderer: Renderer, examples: Sequence[RenderedExample], longest: int
+) -> list[RenderedExample]:
+    """The examples with what the grammar allows in the place of each token of their responses.
+
+    longest: tokens from which on an example is in no row, so that it is left as it is.
+    """
     vocabulary = Vocabulary(renderer.tokenizer, renderer.task.names)
-    return [replace(example, choices=_choices(vocabulary, example)) for example in examples]
+    return [
+        replace(example, choices=_choices(vocabulary, example))
+        if len(example.text) + len(example.response) < longest
+        else example
+        for example in examples
+    ]
 
 
-def _choices(vocabulary: Vocabulary, example: RenderedExample) -> list[Sequence[int]]:
+def _choices(vocabulary: Vocabulary, example: RenderedExample) -> list[Sequence[int] | None]:
     answer = Language(vocabulary, example.target).answer()
-    found: list[Sequence[int]] = []
+    found: list[Sequence[int] | None] = []
     for token in example.response:
-        found.append(answer.allowed())
+        if token not in (allowed := answer.allowed()):
+            break  # a span with a character that the vocabulary has no token for
+        found.append(allowed)
         answer.advance(token)
-    return found
+    return found + [None] * (len(example.response) - len(found))
 
 
 def targets(row: Row) -> int:

@@ -31,8 +31,9 @@ class Settings:
     shots: int = 8
     """Demonstrations in a prompt; 0 is plain supervised fine-tuning."""
     loss: Loss | None = None
-    """What a response's tokens are chosen from: "constrained", among what the grammar allows in their place,
-    as they are in labelling; "full", in the whole vocabulary. None: the former, but for "vanilla"."""
+    """What a response's tokens are compared with: "constrained", what the grammar allows in their place, as in
+    labelling, and every fourth with the whole vocabulary; "full", all with that. None: the former, but for
+    "vanilla"."""
     sampling: Sampling = "partition"
     """How training prompts are drawn: "partition" or "target", see demonstrations.draws."""
     epochs: float | None = None
@@ -125,7 +126,7 @@ class Settings:
 
     @property
     def constrains(self) -> bool:
-        """Whether the loss is over what the grammar allows alone."""
+        """Whether the loss is over what the grammar allows."""
         return self.strategy != "vanilla" if self.loss is None else self.loss == "constrained"
 
     def checkpoints_on(self, device: str) -> bool:

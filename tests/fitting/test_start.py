@@ -46,8 +46,6 @@ def test_an_adapter_of_any_larger_rank_begins_where_the_other_ended(rank, learne
 
 
 def test_adapters_that_do_not_fit_are_refused(learned):
-    with pytest.raises(ValueError, match=r"lora_rank=2 is below.*fix: 4 or more"):
-        start_from(add_lora(tiny(), 2, 0.0, 0), learned)
     with pytest.raises(ValueError, match="adapter of another model"):
         start_from(add_lora(tiny(num_hidden_layers=1), 4, 0.0, 0), learned)
     with pytest.raises(ValueError, match="adapter of another model"):
@@ -104,12 +102,26 @@ def test_a_prompt_starts_from_an_adapter(small, small_folder, small_base, train,
     assert cold.description.made["start"] is None
 
 
-def test_what_cannot_be_started_from_is_refused(small, small_loaded, small_base, train, tmp_path):
+def test_what_cannot_be_started_from_is_refused(
+    small, small_folder, small_loaded, small_base, train, tmp_path
+):
     with pytest.raises(ValueError, match="a labeler without an adapter"):
         minisift.fit(small_base, train, start=small_loaded)
     with pytest.raises(ValueError, match=r"fix: fit.*small-base"):
         minisift.prompt("smollm2-135m", train, start=small)
-    with pytest.raises(FileNotFoundError, match="no folder with adapter_model"):
+    for call in (minisift.fit, minisift.plan):
+        with pytest.raises(
+            ValueError, match=r"lora_rank=8 is below.*fix: 16 or more, or start=None"
+        ):
+            call(small_base, train, start=small_folder, lora_rank=8)
+        with pytest.raises(ValueError, match="is what the training starts from"):
+            call(small_base, train, start=small_folder, output_dir=small_folder)
+    for call in (minisift.fit, minisift.plan, minisift.prompt):
+        with pytest.raises(ValueError, match="an adapter of another base model than smollm2-135m"):
+            call("smollm2-135m", train, start=small_folder)
+        with pytest.raises(ValueError, match="an adapter of another base model than"):
+            call(small_base, train, start=warm.FOLDER / "gemma-3-270m")
+    with pytest.raises(FileNotFoundError, match="no folder with adapter_config"):
         minisift.plan(small_base, train, start=tmp_path)
 
 

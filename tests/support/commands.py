@@ -30,7 +30,8 @@ PROMPT = """prompt base columns.csv --output-dir prompted
 EXPORT = """export labeler notes.gguf --format gguf --quantization f16 --merge-into original
     --no-verify --json"""
 LINES = {
-    "chosen": "prompt base own.jsonl --output-dir chosen --instruction none",
+    "chosen": "prompt base own.jsonl --output-dir chosen --instruction none "
+    "--start None --quantize none --template chat",
     "onward": "fit base own.jsonl --output-dir onward --start labeler --lora-rank 4 --max-prompts 2 "
     "--evaluations 0 --json",
     "named": 'plan base colon.jsonl --names \'{"Drug: dose": "dose"}\' --quantize none '

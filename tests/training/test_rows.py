@@ -7,6 +7,7 @@ from minisift.data.examples import Example, Span
 from minisift.prompting.renderer import Renderer
 from minisift.prompting.task import Task
 from minisift.prompting.template import plain_template
+from minisift.prompting.tokenizer import Tokenizer
 from minisift.training.rows import training_rows, with_choices
 from minisift.training.settings import Settings
 
@@ -28,7 +29,7 @@ def test_a_token_counts_among_what_the_grammar_allows_and_each_fourth_among_all(
     renderer = Renderer(Task({"X": "xa", "Y": "xb"}, {}), plain_template(), byte_tokenizer())
     example = Example("aa b", (Span(0, 2, "X"), Span(3, 4, "Y")))
     plain = renderer.render(example)
-    (chosen,) = with_choices(renderer, [plain])
+    (chosen,) = with_choices(renderer, [plain], 100)
     row, full = (renderer.row([e, e], e, "mrc") for e in (chosen, plain))
     assert row.ids == full.ids
     answers = [at for at, counts in enumerate(full.mask) if counts]
@@ -45,6 +46,25 @@ def test_a_token_counts_among_what_the_grammar_allows_and_each_fourth_among_all(
             assert choices.get(at, among[:1]) == among
             assert (at in choices) == (len(among) > 1)
     assert 3 < sum(len(among) > 1 for among in chosen.choices) < len(chosen.choices)
+    assert with_choices(renderer, [plain], 3) == [plain]
     vanilla = renderer.row([chosen], chosen, "vanilla")
     assert vanilla.choices is None
     assert all(vanilla.mask)
+
+
+def test_what_the_grammar_cannot_write_counts_among_all():
+    pieces = [bytes([byte]) for byte in range(256) if byte != 0x13] + [b"[unknown]"]
+    ids = {piece: at for at, piece in enumerate(pieces)}
+    unknown = len(pieces) - 1
+    tokenizer = Tokenizer(
+        lambda text, control: [ids.get(bytes([b]), unknown) for b in text.encode()], pieces, None
+    )
+    renderer = Renderer(Task({"X": "x"}, {}), plain_template(), tokenizer)
+    plain = renderer.render(Example("ab\x13 c", (Span(0, 3, "X"),)))
+    (chosen,) = with_choices(renderer, [plain], 100)
+    at = chosen.choices.index(None)
+    assert set(chosen.choices[at:]) == {None}
+    written = zip(chosen.response[:at], chosen.choices[:at], strict=True)
+    assert all(token in among for token, among in written)
+    row = renderer.row([], chosen, "src")
+    assert sum(row.mask) == len(row.choices) >= len(chosen.response) - at

@@ -2,7 +2,7 @@
 
     python recipes/demo.py [FOLDER]
 
-About five minutes on two cores the first time; what a run has built (the adapter, the GGUF
+About seven minutes on two cores the first time; what a run has built (the adapter, the GGUF
 file) is used again by the next.
 """
 

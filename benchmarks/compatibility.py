@@ -5,8 +5,7 @@
 The commit's code, taken out of the repository, fits a labeler on the shipped sample, saves it, exports it
 and answers; this code loads the same folder and files and answers again, in processes of their own. It
 also fits once more, from the base model alone and by the same seed: the adapter should be the same file.
-Prints a line a check; the
-exit status is 1 if any differs. FOLDER keeps what the commit made, for another run.
+Prints a line a check; the exit status is 1 if any differs. FOLDER keeps what the commit made, for another run.
 """
 
 from __future__ import annotations

@@ -47,6 +47,8 @@ def test_a_recipe(
 ):
     options = [*SMALL.split(), "--quantization", "f16", "--output", tmp_path / "made"]
     options += ["--model", small_base] if size == "small" else []
+    # seed 0 draws a near tie of 0.004 logits among chunks, which an export may round the other way
+    options += ["--seed", 1] if label == "NP" else []
     run(recipe, ["--data", shared_data / data, *options], monkeypatch)
     printed = capsys.readouterr().out
     assert "made.gguf on 5 test sentences" in printed

@@ -47,9 +47,7 @@ class Verification:
     """One file's answers to the texts that it was verified on.
 
     f1 and reference: points (0 to 100) that the file and its labeler reach against the examples'
-    own spans; where these have none, against the labeler's answers. chance: points that may be lost
-    or won by chance, two deviations, had each text that differs gone either way by as many right spans
-    as it did, one at least. rate: texts a second.
+    own spans; where these have none, against the labeler's answers. rate: texts a second.
     """
 
     quantization: str
@@ -60,13 +58,18 @@ class Verification:
     f1: float
     reference: float
     spans: int
-    chance: float
     rate: float
 
     @property
     def lost(self) -> float:
         """Points of F1 that the file loses."""
         return round(self.reference - self.f1, 2)
+
+    @property
+    def chance(self) -> float:
+        """Points that may be lost or won by chance: two deviations, if each text that differs
+        had gone either way by a span."""
+        return 200 * math.sqrt(self.texts - self.same_spans) / max(1, self.spans)
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "lost": self.lost}
@@ -171,21 +174,18 @@ class Check:
         if not any(example.spans for example in gold):
             gold = [replace(e, spans=tuple(s)) for e, s in zip(gold, wanted, strict=True)]
         differing = [
-            (example, a, b) for example, a, b in zip(gold, wanted, found, strict=True) if a != b
+            example.text for example, a, b in zip(gold, wanted, found, strict=True) if a != b
         ]
-        by = [max(1, abs(_right(example, a) - _right(example, b))) for example, a, b in differing]
         reference, reached = score(gold, wanted), score(gold, found)
-        spans = max(reference.micro.gold, reference.micro.predicted)
         return Verification(
             quantization,
             size,
             len(gold),
             len(gold) - len(differing),
-            shorten(differing[0][0].text) if differing else None,
+            shorten(differing[0]) if differing else None,
             round(100 * reached.f1, 2),
             round(100 * reference.f1, 2),
-            spans,
-            round(200 * math.hypot(*by) / max(1, spans), 2),
+            max(reference.micro.gold, reference.micro.predicted),
             round(rate, 1),
         )
 
@@ -198,14 +198,6 @@ class Check:
                 f"are {self._tolerance}, and {found.chance:.1f} for chance); first to differ: "
                 f"{found.first_difference}; fix: another quantization, or a larger tolerance"
             )
-
-
-def _right(example: Example, found: Sequence[Span]) -> int:
-    """How many spans are right."""
-    gold, ours = (
-        {(span.start, span.end, span.label) for span in spans} for spans in (example.spans, found)
-    )
-    return len(gold & ours)
 
 
 def _error(tensor: Tensor, wanted: Tensor) -> float:

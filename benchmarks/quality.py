@@ -20,6 +20,7 @@ import random
 import statistics
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,35 +109,40 @@ def run(folder: Path, task: str, size: int, seed: int, system: str, engine: str)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """F1, a line a system, a column a task and size: mean and deviation over the seeds, the best of each
-    column in bold; behind them the minutes until a system labels, and the texts that it labels a second."""
-    columns = sorted({(row["task"], row["size"]) for row in rows})
-    known = {row["system"] for row in rows}
-    found = {
-        (system, column): [
-            row for row in rows if (row["system"], (row["task"], row["size"])) == (system, column)
-        ]
-        for system in known
-        for column in columns
-    }
-    means = {at: _mean(cells, "f1") for at, cells in found.items() if cells}
-    best = {c: max(mean for (_, column), mean in means.items() if column == c) for c in columns}
-    lines = ["| | " + " | ".join(f"{task} {size}" for task, size in columns) + " |"]
-    lines.append("|---" * (len(columns) + 1) + "|")
-    for system in filter(known.__contains__, systems()):
-        cells = []
-        for column in columns:
-            cells.append("")
-            if here := found[system, column]:
-                mean = f"{means[system, column]:.3f}"
-                cells[-1] = f"**{mean}**" if means[system, column] == best[column] else mean
-                if len(here) > 1:
-                    cells[-1] += f" ± {statistics.stdev(row['f1'] for row in here):.3f}"
-                if timed := [row for row in here if "training_seconds" in row]:
-                    minutes = _mean(timed, "training_seconds") / 60
-                    cells[-1] += f"; {minutes:.1f} min, {_mean(timed, 'texts_per_second'):.0f}/s"
-        lines.append(f"| {system} | " + " | ".join(cells) + " |")
+    """F1, a line a task and system, a column a size: mean, deviation and number of the draws, the best of each
+    task and size in bold; behind it the minutes until a system labels, and the texts that it labels a second."""
+    sizes = sorted({row["size"] for row in rows})
+    found: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        found[row["task"], row["system"], row["size"]].append(row)
+    means = {at: _mean(cell, "f1") for at, cell in found.items()}
+    lines = ["| | " + " | ".join(f"{size:,}" for size in sizes) + " |"]
+    lines.append("|---" * (len(sizes) + 1) + "|")
+    for task in TASKS:
+        best = {
+            z: max((f1 for at, f1 in means.items() if at[::2] == (task, z)), default=0)
+            for z in sizes
+        }
+        for system in systems():
+            here = [found.get((task, system, size), []) for size in sizes]
+            if any(here):
+                cells = [_cell(rows, best[size]) for rows, size in zip(here, sizes, strict=True)]
+                lines.append(f"| {task}: {system} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _cell(rows: Sequence[dict[str, Any]], best: float) -> str:
+    """What the table says of a system's draws at one size. best: the best system's mean."""
+    if not rows:
+        return ""
+    mean = _mean(rows, "f1")
+    text = f"**{mean:.3f}**" if mean == best else f"{mean:.3f}"
+    if len(rows) > 1:
+        text += f" ± {statistics.stdev(row['f1'] for row in rows):.3f} ({len(rows)})"
+    if timed := [row for row in rows if "training_seconds" in row]:
+        minutes = _mean(timed, "training_seconds") / 60
+        text += f"; {minutes:.1f} min, {_mean(timed, 'texts_per_second'):.0f}/s"
+    return text
 
 
 def _mean(rows: Sequence[dict[str, Any]], key: str) -> float:

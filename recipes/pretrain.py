@@ -89,7 +89,7 @@ def train(
 
     network = Network(source, settings, unpack=default_device() == "cpu", start=start)
     if start is not None:
-        rate = settings.rate(parameters(network()), is_fresh=False)
+        rate = settings.rate(parameters(network()), onward=0)
         settings = replace(settings, learning_rate=rate)
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     training: Training[Row] = Training(

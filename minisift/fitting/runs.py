@@ -121,9 +121,10 @@ class _Run:
         plan = prepared.plan()
         if not plan.fits:
             logger.warning("This may not fit; minisift.plan tells what would help.\n%s", plan)
+        onward = len(prepared.examples) if start else None
         settings = replace(
             settings,
-            learning_rate=settings.rate(plan.parameters, is_fresh=start is None),
+            learning_rate=settings.rate(plan.parameters, onward),
             gradient_checkpointing=plan.gradient_checkpointing,
         )
         self._network = Network(source, settings, plan.unpacked, start)

@@ -15,8 +15,9 @@ Loss = Literal["constrained", "full"]
 
 _RATE, _SIZE = 1.5e-3, 134.5e6
 """The learning rate that was measured, and the parameters of the model that it was measured on."""
-_ONWARD = 0.28
-"""The share of it for an adapter that has learned already."""
+_ONWARD, _ENOUGH = 0.28, 200
+"""The share of it for an adapter that has learned already and goes on with few sentences, and the sentences
+from which on it takes all of it."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Settings:
     max_prompts: int | None = None
     """Train on just so many prompts, whatever `epochs` says."""
     learning_rate: float | None = None
-    """None: 1.5e-3 for 135M parameters and fewer, 1.1e-3 for 270M, 2e-4 for 7B; 0.28 of it for an adapter
-    that has learned already (see `rate`)."""
+    """None: 1.5e-3 for 135M parameters and fewer, 1.1e-3 for 270M, 2e-4 for 7B; less, down to 0.28 of it, for
+    an adapter that has learned already and goes on with fewer than 200 sentences (see `rate`)."""
     lora_rank: int = 16
     """Rank of the adapter's matrices: how much it can learn, and how large it is."""
     lora_dropout: float = 0.0
@@ -116,12 +117,14 @@ class Settings:
         seen = self.shots + 1 if self.sampling == "partition" else 1
         return max(1, round(epochs * sentences / seen))
 
-    def rate(self, parameters: int, is_fresh: bool = True) -> float:
+    def rate(self, parameters: int, onward: int | None = None) -> float:
         """The learning rate for a model of so many: falls with the square root of their number.
 
-        is_fresh: whether the adapter has learned nothing yet; one that has would lose it at that rate.
+        onward: the sentences that an adapter goes on with which has learned already; at the rate of a fresh
+        one (None) few of them would cost it more than they teach.
         """
-        rate = _RATE * min(1, math.sqrt(_SIZE / parameters)) * (1 if is_fresh else _ONWARD)
+        share = 1 if onward is None else min(1, max(_ONWARD, onward / _ENOUGH))
+        rate = _RATE * min(1, math.sqrt(_SIZE / parameters)) * share
         return self.learning_rate or round(rate, 6)
 
     @property

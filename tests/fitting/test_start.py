@@ -54,7 +54,7 @@ def test_adapters_that_do_not_fit_are_refused(learned):
 
 def test_a_labeler_goes_on(small, small_folder, small_base, train):
     from_folder, from_labeler, fresh = (
-        minisift.fit(small_base, train, start=start, **SHORT)
+        minisift.fit(small_base, train[:50], start=start, **SHORT)
         for start in (small_folder, small, None)
     )
     own, other = from_folder.model().parameters(), from_labeler.model().parameters()
@@ -64,7 +64,7 @@ def test_a_labeler_goes_on(small, small_folder, small_base, train):
     assert made[2]["start"] is None
     assert made[0]["training"]["loss"] < made[2]["training"]["loss"]
     rates = [facts["settings"]["learning_rate"] for facts in made]
-    assert rates[0] == rates[1] < rates[2] / 3
+    assert rates[0] == rates[1] == pytest.approx(0.28 * rates[2])
 
 
 def test_a_labeler_goes_on_with_another_label(small, small_base, train):

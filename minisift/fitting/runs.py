@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from minisift.fitting.start import Start, adapter_of, digest_of
 from minisift.labeler import Labeler
+from minisift.models.warm import SHARE
 from minisift.prompting.demonstrations import for_labelling
 from minisift.prompting.renderer import Row
 from minisift.publish.description import describe
@@ -53,8 +54,8 @@ def fit(
     travels with the labeler; without one a tenth of 100 and more sentences is held out (`held_out`).
     output_dir: where to write the adapter folder. names, descriptions and instruction: see
     `task.make_task`; no instruction by default, since trained models do better without.
-    start: "warm", the adapter that minisift brings for the base model, if it brings one: it has read many
-    span tasks; None for a fresh one; or a labeler, or the folder of one, to go on from. resume:
+    start: "warm", half of the adapter that minisift brings for the base model, if it brings one: it has
+    read many span tasks; None for a fresh one; or a labeler, or the folder of one, to go on from. resume:
     continue a training that was killed or interrupted, from the checkpoint beside `output_dir`, to
     the adapter that it would have become. on_step: is called after each update with how far the
     training is. settings: the fields of `settings.Settings`, such as strategy="mrc", shots=8, epochs,
@@ -73,7 +74,8 @@ def fit(
         _tell_of(checkpoint, resume)
     with tempfile.TemporaryDirectory() as scratch:
         adapter = _begin(start, prepared, Path(scratch), output_dir)
-        run = _Run(prepared, dev_set is None, checkpoint, on_step, adapter)
+        share = SHARE if start == "warm" else 1
+        run = _Run(prepared, dev_set is None, checkpoint, on_step, adapter, share)
     if start not in ("warm", None) and dev_set is None and prepared.dev:
         logger.warning(
             "What was held out as the dev set may be among what start has learned, and scores on it too "
@@ -105,6 +107,7 @@ class _Run:
         checkpoint: Path | None,
         on_step: Callable[[Progress], None] | None,
         start: Path | None,
+        share: float,
     ) -> None:
         from minisift.engines.transformers import TransformersEngine
         from minisift.models.loading import longest_input
@@ -127,7 +130,7 @@ class _Run:
             learning_rate=settings.rate(plan.parameters, onward),
             gradient_checkpointing=plan.gradient_checkpointing,
         )
-        self._network = Network(source, settings, plan.unpacked, start)
+        self._network = Network(source, settings, plan.unpacked, start, share)
         self._engine = TransformersEngine(self._network, renderer.tokenizer, longest_input(source))
         begun = digest_of(start)
         made = {

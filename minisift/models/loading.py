@@ -157,10 +157,11 @@ def add_lora(model: Any, rank: int, dropout: float, seed: int) -> Any:
         return get_peft_model(model, config)
 
 
-def start_from(model: Any, folder: str | os.PathLike[str]) -> None:
+def start_from(model: Any, folder: str | os.PathLike[str], share: float = 1) -> None:
     """Let a fresh adapter go on from a saved one of its rank or a smaller one.
 
-    Raises ValueError where that is of another model.
+    share: how much of what that changes in the base model's weights it begins with. Raises ValueError where the saved one is
+    of another model.
     """
     import torch
     from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
@@ -170,7 +171,7 @@ def start_from(model: Any, folder: str | os.PathLike[str]) -> None:
         saved = load_file(Path(folder) / SAFETENSORS_WEIGHTS_NAME)
     config = json.loads((Path(folder) / CONFIG_NAME).read_text(encoding="utf-8"))
     own = model.peft_config["default"]
-    share = (config["lora_alpha"] / config["r"]) / (own.lora_alpha / own.r)
+    share *= (config["lora_alpha"] / config["r"]) / (own.lora_alpha / own.r)
     fresh = {n.replace(".default", ""): w for n, w in model.named_parameters() if "lora_" in n}
     if fresh.keys() != saved.keys():
         raise ValueError(

@@ -10,6 +10,9 @@ from minisift.models.source import Source
 FOLDER = Path(__file__).with_name("warm_starts")
 """A folder a base model: an adapter's two files, and `warm.json`, which tells of which base it is."""
 ABOUT = "warm.json"
+SHARE = 0.5
+"""How much of such an adapter a training begins with: its changes to the base model's weights, times this.
+Half is better than all, and than none, since it leaves more of what the base model knew (docs/decisions.md)."""
 
 
 def warm_start(source: Source, folder: Path = FOLDER) -> Path | None:

@@ -15,14 +15,20 @@ class Network:
     """Gives a base model under a LoRA adapter when it is called.
 
     unpack: whether 4-bit weights get a bf16 copy to compute with. start: the folder of an adapter to go on
-    from; None for a fresh one. `quantized` tells what the weights became.
+    from; None for a fresh one. share: how much of it. `quantized` tells what the weights became.
     """
 
     def __init__(
-        self, source: Source, settings: Settings, unpack: bool, start: Path | None = None
+        self,
+        source: Source,
+        settings: Settings,
+        unpack: bool,
+        start: Path | None = None,
+        share: float = 1,
     ) -> None:
         self._source = source
         self._start = start
+        self._share = share
         self._settings = settings
         self._unpack = unpack
         self._trained: dict[str, Any] = {}
@@ -35,7 +41,7 @@ class Network:
         chosen = self._settings
         model = add_lora(base, chosen.lora_rank, chosen.lora_dropout, chosen.seed)
         if self._start is not None:
-            start_from(model, self._start)
+            start_from(model, self._start, self._share)
         return model, quantized
 
     def __call__(self) -> Any:

@@ -15,7 +15,7 @@ Loss = Literal["constrained", "full"]
 
 _RATE, _SIZE = 1.5e-3, 134.5e6
 """The learning rate that was measured, and the parameters of the model that it was measured on."""
-_ONWARD, _ENOUGH = 0.28, 450
+_ONWARD, _ENOUGH = 0.4, 450
 """The share of it for an adapter that has learned already and goes on with few sentences, and the sentences
 from which on it takes all of it."""
 
@@ -42,7 +42,7 @@ class Settings:
     max_prompts: int | None = None
     """Train on just so many prompts, whatever `epochs` says."""
     learning_rate: float | None = None
-    """None: 1.5e-3 for 135M parameters and fewer, 1.1e-3 for 270M, 2e-4 for 7B; less, down to 0.28 of it, for
+    """None: 1.5e-3 for 135M parameters and fewer, 1.1e-3 for 270M, 2e-4 for 7B; less, down to 0.4 of it, for
     an adapter that has learned already and goes on with fewer than 450 sentences (see `rate`)."""
     lora_rank: int = 16
     """Rank of the adapter's matrices: how much it can learn, and how large it is."""

@@ -36,6 +36,15 @@ def says(model):
         return model(IDS).logits
 
 
+def adapted(model):
+    """What an adapter adds to the weights of its model, layer by layer."""
+    return [
+        layer.get_delta_weight("default").detach()
+        for layer in model.modules()
+        if hasattr(layer, "get_delta_weight")
+    ]
+
+
 @pytest.mark.parametrize("rank", [4, 6])
 def test_an_adapter_of_any_larger_rank_begins_where_the_other_ended(rank, learned):
     wanted = says(load_adapter(tiny(), learned))
@@ -43,6 +52,24 @@ def test_an_adapter_of_any_larger_rank_begins_where_the_other_ended(rank, learne
     assert not torch.allclose(says(model), wanted, atol=1e-3)
     start_from(model, learned)
     torch.testing.assert_close(says(model), wanted)
+
+
+def test_half_of_an_adapter_changes_half_as_much(learned):
+    whole, half = load_adapter(tiny(), learned), add_lora(tiny(), 4, 0.0, 0)
+    start_from(half, learned, 0.5)
+    for ours, theirs in zip(adapted(half), adapted(whole), strict=True):
+        torch.testing.assert_close(ours, theirs / 2)
+
+
+def test_a_fit_begins_with_its_share_of_a_warm_start(small_folder, small_base, train, monkeypatch):
+    monkeypatch.setattr("minisift.fitting.start.warm_start", lambda source: small_folder)
+    options = {**SHORT, "learning_rate": 1e-9}
+    shared, whole = (
+        minisift.fit(small_base, train[:20], start=begun, **options)
+        for begun in ("warm", small_folder)
+    )
+    for ours, theirs in zip(adapted(shared.model()), adapted(whole.model()), strict=True):
+        torch.testing.assert_close(ours, warm.SHARE * theirs, rtol=1e-3, atol=1e-6)
 
 
 def test_adapters_that_do_not_fit_are_refused(learned):
@@ -64,7 +91,7 @@ def test_a_labeler_goes_on(small, small_folder, small_base, train):
     assert made[2]["start"] is None
     assert made[0]["training"]["loss"] < made[2]["training"]["loss"]
     rates = [facts["settings"]["learning_rate"] for facts in made]
-    assert rates[0] == rates[1] == pytest.approx(0.28 * rates[2])
+    assert rates[0] == rates[1] == pytest.approx(0.4 * rates[2])
 
 
 def test_a_labeler_goes_on_with_another_label(small, small_base, train):

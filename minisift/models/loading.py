@@ -160,8 +160,8 @@ def add_lora(model: Any, rank: int, dropout: float, seed: int) -> Any:
 def start_from(model: Any, folder: str | os.PathLike[str], share: float = 1) -> None:
     """Let a fresh adapter go on from a saved one of its rank or a smaller one.
 
-    share: how much of what that changes in the base model's weights it begins with. Raises ValueError where the saved one is
-    of another model.
+    share: how much of what that one changes in the base model's weights it begins with. Raises ValueError
+    where the saved one is of another model.
     """
     import torch
     from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME

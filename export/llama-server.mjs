@@ -29,6 +29,7 @@ async function label(text) {
     prompt: await prompt(kit, text, tokenize),
     grammar: grammar(kit, text),
     temperature: 0,
+    logit_bias: [[kit.end, -kit.end_bias]],
     n_predict: -1, // the grammar's answers are finite
     cache_prompt: true,
   });

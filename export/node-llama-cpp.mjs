@@ -10,7 +10,7 @@ import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { createInterface } from "node:readline";
 import { argv, stdin } from "node:process";
-import { getLlama, LlamaGrammar, LlamaGrammarEvaluationState, LlamaLogLevel } from "node-llama-cpp";
+import { getLlama, LlamaGrammar, LlamaGrammarEvaluationState, LlamaLogLevel, TokenBias } from "node-llama-cpp";
 import { grammar, prompt, spans } from "./minisift.mjs";
 
 const kit = JSON.parse(await readFile(new URL("prompt.json", import.meta.url), "utf-8"));
@@ -21,6 +21,7 @@ const context = await model.createContext({
   threads: availableParallelism(), // more than there are cores would wait for each other
 });
 const sequence = context.getSequence();
+const tokenBias = new TokenBias(model.tokenizer).set(kit.end, { logit: -kit.end_bias });
 const tokenize = async (text) => model.tokenize(text, false);
 
 async function label(text) {
@@ -28,7 +29,8 @@ async function label(text) {
   // keep what is computed of the demonstrations
   await sequence.adaptStateToTokens(ids.slice(0, -1), false);
   const rules = new LlamaGrammar(llama, { grammar: grammar(kit, text) });
-  const settings = { temperature: 0, grammarEvaluationState: new LlamaGrammarEvaluationState({ model, grammar: rules }) };
+  const grammarEvaluationState = new LlamaGrammarEvaluationState({ model, grammar: rules });
+  const settings = { temperature: 0, tokenBias, grammarEvaluationState };
   const tokens = [];
   let answer = "";
   for await (const token of sequence.evaluate(ids.slice(sequence.nextTokenIndex), settings)) {

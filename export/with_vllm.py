@@ -32,7 +32,14 @@ def main(folder: str, texts: list[str]) -> None:
         ids = tokenizer.encode(LEAD + target.text)
         prompts.append({"prompt_token_ids": [*KIT["prefix"], *ids, *KIT["turn"]]})
         grammar = StructuredOutputsParams(grammar=gbnf(target, KIT["names"]))
-        settings.append(SamplingParams(temperature=0, max_tokens=512, structured_outputs=grammar))
+        settings.append(
+            SamplingParams(
+                temperature=0,
+                max_tokens=512,
+                structured_outputs=grammar,
+                logit_bias={KIT["end"]: -KIT["end_bias"]},
+            )
+        )
     for target, output in zip(targets, llm.generate(prompts, settings), strict=True):
         spans = parse(output.outputs[0].text, target, BY_NAME)
         found = [{"start": s.start, "end": s.end, "label": s.label, "text": s.text} for s in spans]

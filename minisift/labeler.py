@@ -22,7 +22,13 @@ from minisift.publish.card import CURVE, card
 from minisift.publish.description import VERIFICATION, Description, checksum, predictor_of
 from minisift.publish.folder import Weights, link, save
 from minisift.publish.hub import upload
-from minisift.scoring.calibration import fit_temperature
+from minisift.scoring.calibration import (
+    PREFERENCES,
+    Preference,
+    end_bias,
+    fit_temperature,
+    preferred,
+)
 from minisift.scoring.evaluation import Report, score
 
 Threshold = float | Mapping[str, float]
@@ -68,36 +74,57 @@ class Labeler:
 
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, texts: str | Example, *, threshold: Threshold = ..., on_long: OnLong = ...
+        self,
+        texts: str | Example,
+        *,
+        threshold: Threshold = ...,
+        prefer: Preference | None = ...,
+        on_long: OnLong = ...,
     ) -> list[Span]: ...
     @overload
     def predict(
-        self, texts: Iterable[str | Example], *, threshold: Threshold = ..., on_long: OnLong = ...
+        self,
+        texts: Iterable[str | Example],
+        *,
+        threshold: Threshold = ...,
+        prefer: Preference | None = ...,
+        on_long: OnLong = ...,
     ) -> list[list[Span]]: ...
     def predict(
-        self, texts: Any, *, threshold: Threshold = 0.0, on_long: OnLong = "window"
+        self,
+        texts: Any,
+        *,
+        threshold: Threshold = 0.0,
+        prefer: Preference | None = "balance",
+        on_long: OnLong = "window",
     ) -> list[Span] | list[list[Span]]:
         """The spans of one text, or of each of several, in text order.
 
         An `Example` stands for its text and words (its own spans are not looked at); of a
-        string the words are those of `split_words`. `threshold` and `on_long`: see `stream`.
+        string the words are those of `split_words`. `threshold`, `prefer` and
+        `on_long`: see `stream`.
 
         >>> labeler.predict("Angela Merkel visited Paris.")  # doctest: +SKIP
         [Span(start=0, end=13, label='PER', text='Angela Merkel', score=0.99), ...]
         """
         if isinstance(texts, str | Example):
-            return next(self.stream([texts], threshold=threshold, on_long=on_long))
-        return list(self.stream(texts, threshold=threshold, on_long=on_long))
+            return next(self.stream([texts], threshold=threshold, prefer=prefer, on_long=on_long))
+        return list(self.stream(texts, threshold=threshold, prefer=prefer, on_long=on_long))
 
     def evaluate(
-        self, examples: Any, *, threshold: Threshold = 0.0, progress: bool = False
+        self,
+        examples: Any,
+        *,
+        threshold: Threshold = 0.0,
+        prefer: Preference | None = "balance",
+        progress: bool = False,
     ) -> Report:
         """Span precision, recall and F1 on labelled examples (a list, or what `read` takes).
 
-        Raises ValueError where there are none.
+        `threshold` and `prefer`: see `stream`. Raises ValueError where there are none.
         """
         examples = some_examples(examples)
-        stream = self.stream(examples, threshold=threshold, progress=progress)
+        stream = self.stream(examples, threshold=threshold, prefer=prefer, progress=progress)
         return score(examples, stream, stream.counts)
 
     def stream(
@@ -105,6 +132,7 @@ class Labeler:
         texts: Iterable[str | Example],
         *,
         threshold: Threshold = 0.0,
+        prefer: Preference | None = "balance",
         on_long: OnLong = "window",
         batch_size: int | None = None,
         progress: bool = False,
@@ -114,7 +142,8 @@ class Labeler:
         What had to be left out is in the stream's `counts`.
 
         threshold: the score that a span needs, for all labels or by label (0 where a label is
-        missing). on_long: "window" labels a text that is longer than those of the training by
+        missing). prefer: "recall" finds more spans and "precision" fewer than the labeler was fitted to ("balance",
+        the best F1); None takes what the model finds likeliest, fitted or not. on_long: "window" labels a text that is longer than those of the training by
         its sentences and lines, and overlong sentences in overlapping windows; "error" never
         cuts, and raises ValueError for what does not fit the model's context. batch_size: texts that run at
         once; None for what the engine was made for.
@@ -129,12 +158,13 @@ class Labeler:
                 "iterable of these, and stream an iterable"
             )
         thresholds = self._thresholds(threshold)
+        bias = self._end_bias(prefer)
         if on_long not in ("window", "error"):
             raise ValueError(f"on_long={on_long!r}; fix: 'window' or 'error'")
         if batch_size is not None and not (isinstance(batch_size, Integral) and batch_size > 0):
             raise ValueError(f"batch_size={batch_size!r}; fix: a whole number from 1 on, or None")
         self.counts = counts = Counter[str]()
-        parts = self._predictor.parts(texts, counts, on_long, batch_size)
+        parts = self._predictor.parts(texts, counts, on_long, batch_size, bias)
         labelled = self._predictor.spans(parts, self.description.temperature)
         total = len(texts) if isinstance(texts, Sequence) else None
         shown = bar(labelled, total=total, desc="labelling", unit="text") if progress else labelled
@@ -150,7 +180,8 @@ class Labeler:
         examples = some_examples(examples)
         self.counts = counts = Counter[str]()
         source = bar(examples, desc="labelling", unit="text") if progress else examples
-        parts = list(self._predictor.parts(source, counts))
+        bias = self.description.end_bias
+        parts = list(self._predictor.parts(source, counts, end_bias=bias))
         gold = iter(examples)
         lines: list[Sequence[Any]] = []
         right: list[bool] = []
@@ -162,6 +193,19 @@ class Labeler:
         temperature = round(fit_temperature(lines, right), 3)
         self.description = replace(self.description, temperature=temperature)
         return score(examples, self._predictor.spans(parts, temperature), counts)
+
+    def lean(self, f1: float) -> None:
+        """From now on find as many spans as are best where the reachable F1 is about this.
+
+        The lower it is, the less likely a span has to be. `fit` and `prompt` do this with the F1 that they
+        measure.
+        """
+        self.description = replace(self.description, end_bias=end_bias(f1))
+
+    def _end_bias(self, prefer: Preference | None) -> float:
+        if prefer not in (*PREFERENCES, None):
+            raise ValueError(f"prefer={prefer!r}; fix: one of {', '.join(PREFERENCES)}, or None")
+        return preferred(self.description.end_bias, prefer) if prefer else 0.0
 
     def _thresholds(self, given: Threshold) -> Mapping[str, float]:
         by_label = given if isinstance(given, Mapping) else dict.fromkeys(self.labels, given)

@@ -3,6 +3,7 @@
 import array
 import pathlib
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -47,6 +48,7 @@ def test_a_wrong_text_is_refused_when_its_turn_comes(small, texts):
         ({"threshold": "0.5"}, "threshold '0.5' "),
         ({"threshold": None}, "threshold None "),
         ({"threshold": {"NOWHERE": 0.5}}, "threshold for 'NOWHERE'; fix: labels are"),
+        ({"prefer": "speed"}, "prefer='speed'; fix: one of recall, balance, precision, or None"),
         ({"on_long": "cut"}, "on_long='cut'; fix: 'window' or 'error'"),
         ({"batch_size": 0}, "batch_size=0; fix: "),
         ({"batch_size": 1.5}, "batch_size=1.5; fix: "),
@@ -133,6 +135,40 @@ def test_thresholds(small_loaded, dev):
         small_loaded.predict(dev, threshold={"dose": 0.5})
     with pytest.raises(ValueError, match="between 0 and 1"):
         small_loaded.predict(dev, threshold=2)
+
+
+def test_a_preference_finds_more_spans_or_fewer(loaded, dev, size):
+    def found(**how):
+        return sum(map(len, loaded.predict(dev, **how)))
+
+    before = loaded.description
+    try:
+        loaded.lean(1.0)
+        assert loaded.predict(dev) == loaded.predict(dev, prefer=None)
+        counts = [found(prefer=wish) for wish in ("precision", "balance", "recall")]
+        assert counts == sorted(counts)
+        assert size == "small" or counts[0] < counts[2]
+        loaded.description = replace(before, end_bias=-30.0)
+        assert found() < found(prefer=None)
+        assert loaded.evaluate(dev).micro.predicted == found()
+        assert loaded.evaluate(dev, prefer=None).micro.predicted == found(prefer=None)
+    finally:
+        loaded.description = before
+
+
+def test_a_lean_labeler_answers_alone_as_in_a_batch_and_from_its_file(small, dev, tmp_path):
+    path = tmp_path / "lean.gguf"
+    before = small.description
+    try:
+        small.lean(0.3)
+        assert small.export(path, quantization="q8_0", verify_on=dev)["same_spans"] > 0
+    finally:
+        small.description = before
+    labeler = minisift.load(path)
+    assert labeler.description.end_bias == pytest.approx(1.735, abs=1e-3)
+    together = labeler.predict(dev)
+    assert together == [labeler.predict(example) for example in dev]
+    labeler.close()
 
 
 def test_each_stream_and_report_counts_for_itself(small_loaded, dev):

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from minisift.cli import flags
 from minisift.cli.reading import add_reading, load, read, tell
 
 
@@ -17,12 +18,13 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--errors", action="store_true", help="tell what went wrong: kinds, examples, confusion"
     )
+    flags.add_prefer(parser)
     add_reading(parser)
 
 
 def run(given: argparse.Namespace) -> None:
     examples = read(given, given.data)
-    report = load(given.labeler).evaluate(examples)
+    report = load(given.labeler).evaluate(examples, prefer=given.prefer)
     tell(report.counts)
     if given.json:
         content = report.to_dict()

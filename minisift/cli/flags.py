@@ -9,6 +9,8 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
+from minisift.scoring.calibration import PREFERENCES
+
 _TEXTS = """a text by label, as in '{"PER": "person"}'"""
 _SCORES = """a number, or one by label, as in '{"PER": 0.8}'"""
 _NAMES = """a list, as in '["O", "B-PER"]', or the path of a JSON file"""
@@ -59,6 +61,15 @@ def threshold(word: str) -> float | dict[str, float]:
     if not all(type(number) in (int, float) for number in numbers):
         raise argparse.ArgumentTypeError(f"{word!r} is no score; fix: {_SCORES}")
     return typing.cast("float | dict[str, float]", value)
+
+
+def add_prefer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--prefer",
+        choices=PREFERENCES,
+        default="balance",
+        help="which mistake is the worse one: more spans (recall), fewer (precision), or the best F1",
+    )
 
 
 def column(word: str) -> int | str:

@@ -34,6 +34,7 @@ def add(commands: Any) -> None:
         default=0.0,
         help='score that a span needs: a number, or by label as in {"PER": 0.8}',
     )
+    flags.add_prefer(parser)
     parser.add_argument(
         "--on-long",
         choices=typing.get_args(OnLong),
@@ -74,7 +75,9 @@ def run(given: argparse.Namespace) -> None:
         started = time.monotonic()
         items, shown = itertools.tee(items)
         texts = (item.text for item in items)
-        answers = labeler.stream(texts, threshold=given.threshold, on_long=given.on_long)
+        answers = labeler.stream(
+            texts, threshold=given.threshold, prefer=given.prefer, on_long=given.on_long
+        )
         count = replaced = 0
         for item, spans in zip(shown, answers, strict=False):
             print((_readable if readable else _record)(item, spans), file=output, flush=True)

@@ -21,6 +21,7 @@ class Running:
         self.pending = list(prompt.ids)
         self._answer = prompt.language.answer()
         self._end = prompt.language.end
+        self._end_bias = prompt.end_bias
         self._room = context - len(prompt.prefix) - len(prompt.ids)
         self._whole_lines = 0
         self._write(self._answer.forced())
@@ -67,7 +68,7 @@ class Running:
         """
         allowed = self._answer.allowed()
         values = logits[allowed]
-        best = int(values.argmax())
+        best = int(self._weighed(allowed, values).argmax())
         self._answer.advance(allowed[best])
         self._write([allowed[best]], values - values[best])
         self._write(self._answer.forced())
@@ -76,3 +77,12 @@ class Running:
             self.completion.tokens[kept:] = self._end
             self.completion.choices[kept:] = [None] * len(self._end)
             self.completion.cut = True
+
+    def _weighed(self, allowed: Sequence[int], logits: Any) -> Any:
+        """The logits by which is chosen: where a line may begin, that of the end less the bias."""
+        end = self._end[0] if self._end_bias and self._answer.at_line else None
+        if end not in allowed:
+            return logits
+        weighed = logits.copy()
+        weighed[allowed.index(end)] -= self._end_bias
+        return weighed

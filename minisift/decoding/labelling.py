@@ -82,9 +82,12 @@ class Predictor:
         self.vocabulary = Vocabulary(engine.tokenizer, renderer.task.names)
         self._window = window
 
-    def predict(self, texts: Iterable[str | Example], temperature: float = 1.0) -> list[list[Span]]:
-        """The spans of each text. temperature: what logits are divided by for scores."""
-        return list(self.spans(self.parts(texts, Counter()), temperature))
+    def predict(
+        self, texts: Iterable[str | Example], temperature: float = 1.0, end_bias: float = 0.0
+    ) -> list[list[Span]]:
+        """The spans of each text. temperature: what logits are divided by for scores. end_bias: see
+        `protocols.Prompt`."""
+        return list(self.spans(self.parts(texts, Counter(), end_bias=end_bias), temperature))
 
     def parts(
         self,
@@ -92,6 +95,7 @@ class Predictor:
         counts: Counter[str],
         on_long: OnLong = "window",
         at_once: int | None = None,
+        end_bias: float = 0.0,
     ) -> Iterator[Part]:
         """What the model says to each window of each text, in order; texts are taken lazily.
 
@@ -108,7 +112,7 @@ class Predictor:
                 example = text if isinstance(text, Example) else Example(text)
                 for window, ids, is_last in self._windows(example, on_long, counts):
                     asked.append((window, is_last))
-                    yield self._prompt(window.target, ids, counts)
+                    yield replace(self._prompt(window.target, ids, counts), end_bias=end_bias)
 
         for completion in self.engine.complete(prompts(), at_once):
             if completion.cut:

@@ -52,12 +52,14 @@ class Language(Protocol):
 class Prompt:
     """What an engine completes: token ids and the language of the answer.
 
-    Consecutive prompts of an equal `prefix` share its computation.
+    Consecutive prompts of an equal `prefix` share its computation. end_bias: what is taken from the logit of
+    the answer's end where another line may begin; above 0 for more spans.
     """
 
     prefix: tuple[int, ...]
     ids: list[int]
     language: Language
+    end_bias: float = 0.0
 
 
 @dataclass
@@ -66,8 +68,8 @@ class Completion:
 
     tokens: list[int] = field(default_factory=list)
     choices: list[Any] = field(default_factory=list)
-    """For each token the logits of all that were allowed there, less the largest, which is the
-    chosen one's ([allowed] float32 array); None where it was forced."""
+    """For each token the logits of all that were allowed there, less the chosen one's, which is the largest but
+    where the end was taken less than its own ([allowed] float32 array); None where it was forced."""
     cut: bool = False
     """Whether the context was full before the answer ended: its last lines are missing."""
 

@@ -27,7 +27,7 @@ def export_kit(description: Description, predictor: Predictor, folder: Path) -> 
     if not files:
         raise ValueError("a kit is for a GGUF file; fix: export one, load it, and export its kit")
     programs = next(place for place in _PLACES if place.is_dir())
-    prompt = prompt_of(predictor)
+    prompt = prompt_of(predictor, description.end_bias)
     with whole(folder) as draft:
         # what npm leaves in a checkout stays there
         shutil.copytree(programs, draft, ignore=shutil.ignore_patterns("node_modules", "*lock*"))
@@ -41,17 +41,19 @@ def export_kit(description: Description, predictor: Predictor, folder: Path) -> 
     return {"path": str(folder), "bytes": size}
 
 
-def prompt_of(predictor: Predictor) -> dict[str, Any]:
+def prompt_of(predictor: Predictor, end_bias: float) -> dict[str, Any]:
     """What precedes and follows a text in a prompt, and how texts become tokens.
 
     prefix and turn: ids. head and tail: the same as text. adds_space and low_line: see
-    `prompting.tokenizer.Tokenizer`.
+    `prompting.tokenizer.Tokenizer`. end: the token that ends an answer, from whose logit end_bias is taken.
     """
     renderer = predictor.renderer
     return {
         "names": dict(renderer.task.names),
         "prefix": list(predictor.prefix),
         "turn": renderer.turn,
+        "end": predictor.vocabulary.end[0],
+        "end_bias": end_bias,
         "adds_space": renderer.tokenizer.adds_space,
         "low_line": renderer.tokenizer.low_line,
         "head": renderer.prefix_text(predictor.demonstrations),

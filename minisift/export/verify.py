@@ -90,7 +90,8 @@ class Check:
 
     @cached_property
     def _wanted(self) -> list[list[Span]]:
-        return self._predictor.predict(self._examples, self._subject.description.temperature)
+        described = self._subject.description
+        return self._predictor.predict(self._examples, described.temperature, described.end_bias)
 
     def texts(self) -> list[list[int]]:
         """Prompts of the examples with the labeler's answers, as long as it reads, token ids."""
@@ -160,7 +161,7 @@ class Check:
             for example in self._examples:
                 _same_tokens(self._predictor.renderer, predictor.renderer, example)
             started = time.monotonic()
-            found = predictor.predict(self._examples, description.temperature)
+            found = predictor.predict(self._examples, description.temperature, description.end_bias)
             rate = len(found) / max(1e-9, time.monotonic() - started)
         finally:
             engine.close()

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_JUDGES = 512
+"""Tokens of the sentences that tell how well a start labels before it is trained, where no dev set tells how well
+the labeler does."""
+
 
 def fit(
     model: str | os.PathLike[str],
@@ -111,7 +115,8 @@ class _Run:
     ) -> None:
         from minisift.engines.transformers import TransformersEngine
         from minisift.models.loading import longest_input
-        from minisift.training.dev_set import chance, evaluation_sample
+        from minisift.training import sharding
+        from minisift.training.dev_set import chance, evaluation_sample, left_out
         from minisift.training.loop import Training
         from minisift.training.loss import CausalObjective
         from minisift.training.network import Network
@@ -146,6 +151,9 @@ class _Run:
         description = describe(renderer, prepared.rendered, shown, base, made)
         self.labeler = Labeler(description, self._engine, Weights(self._network))
         self._sample = evaluation_sample(prepared.dev, settings.seed)
+        judges = left_out(renderer, prepared.rendered, shown, settings.seed, _JUDGES)
+        knows = start is not None and not prepared.dev and not sharding.is_asked_for()
+        self._untrained = self.labeler.evaluate(judges).f1 if judges and knows else None
         self.training: Training[Row] = Training(
             CausalObjective(self._network()),
             prepared.rows,
@@ -173,6 +181,9 @@ class _Run:
         if not sharding.is_asked_for():
             settle(self._network())
         self._engine.forget()
+        best = self.training.progress.best
+        if (reached := self._untrained if best < 0 else best) is not None:
+            self.labeler.lean(reached)
         interrupted = bool(report.get("stopped") == "interrupted")
         if self._dev and not interrupted and (self.training.is_main or sharding.is_asked_for()):
             scores = self._calibrate()

@@ -40,6 +40,7 @@ _KEYS = frozenset(
         "prefix",
         "window",
         "temperature",
+        "end_bias",
     ]
 )
 
@@ -52,6 +53,7 @@ class Description:
     label name or demonstration, gives another. base: model name, fingerprint and quantization.
     window: tokens that windows of a long text are filled to, and that none exceeds: the usual and
     the largest length in training. temperature: what logits are divided by for scores.
+    end_bias: what is taken from the logit of an answer's end (see `calibration.end_bias`).
     made: versions, settings, seed, scores and counts, for reading only; JSON values whose keys
     lie beside the rest in the file.
     """
@@ -63,6 +65,7 @@ class Description:
     prefix: str
     window: tuple[int, int] = (64, 256)
     temperature: float = 1.0
+    end_bias: float = 0.0
     made: dict[str, Any] = field(default_factory=dict)
 
     def with_made(self, **facts: Any) -> Description:
@@ -82,6 +85,8 @@ class Description:
             "prefix": self.prefix,
             "window": list(self.window),
             "temperature": self.temperature,
+            # labelers that were made before it lack it
+            **({"end_bias": self.end_bias} if self.end_bias else {}),
             **self.made,
         }
         return json.dumps(content, ensure_ascii=False, indent=1)
@@ -112,6 +117,7 @@ class Description:
                 content["prefix"],
                 tuple(content.get("window", (64, 256))),
                 content.get("temperature", 1.0),
+                content.get("end_bias", 0.0),
                 made,
             )
         except (ValueError, KeyError, TypeError) as error:

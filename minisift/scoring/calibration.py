@@ -1,13 +1,20 @@
-"""Scores that mean what they say: a temperature, and how far scores are off."""
+"""Scores that mean what they say, and how many spans are worth finding."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from minisift.decoding.labelling import probability
 
 BINS = 10
+Preference = Literal["recall", "balance", "precision"]
+PREFERENCES: tuple[Preference, ...] = get_args(Preference)
+_SHIFTS = {"recall": 3.0, "balance": 0.0, "precision": -3.0}
+"""What else is taken from the end's logit: trained models are so sure that less would change next to nothing."""
+_LEAST = 0.2
+"""With a lower F1 the end would hardly ever come."""
 
 
 def fit_temperature(lines: Sequence[Sequence[Any]], right: Sequence[bool]) -> float:
@@ -51,3 +58,19 @@ def expected_calibration_error(scores: Sequence[float], right: Sequence[bool]) -
     bins = np.minimum((found * BINS).astype(int), BINS - 1)
     gap = sum(abs((found - hits)[bins == b].sum()) for b in range(BINS))
     return float(gap / len(found))
+
+
+def end_bias(f1: float) -> float:
+    """What to take from the logit of an answer's end in a labeler that reaches about this F1.
+
+    Another span raises F1 if it is right with at least half of that probability (Lipton et al. 2014, arXiv
+    1402.1892). At a line's beginning the end competes with each span by itself: it is made even with a span
+    that has just that probability and takes the rest.
+    """
+    likely = max(_LEAST, f1) / 2
+    return round(math.log((1 - likely) / likely), 3)
+
+
+def preferred(bias: float, preference: Preference) -> float:
+    """The same where missed spans ("recall") or wrong ones ("precision") are the worse mistake."""
+    return bias + _SHIFTS[preference]

@@ -1,6 +1,7 @@
 """Descriptions that earlier versions wrote: they are read, written and prompted as they were."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,13 @@ def test_another_version_and_damage_are_told(change, message):
     content = json.loads(LABELERS[0].read_text(encoding="utf-8"))
     with pytest.raises(DescriptionError, match=rf"^somewhere: .*{message}"):
         Description.from_json(json.dumps({**content, **change}), "somewhere")
+
+
+def test_how_soon_an_answer_ends_is_kept():
+    described = Description.from_json(LABELERS[0].read_text(encoding="utf-8"), "somewhere")
+    assert described.end_bias == 0
+    lean = replace(described, end_bias=1.25)
+    assert Description.from_json(lean.to_json(), "somewhere") == lean
 
 
 def test_more_facts_lie_beside_the_rest():

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from minisift.decoding.labelling import probability
-from minisift.scoring.calibration import expected_calibration_error, fit_temperature
+from minisift.scoring.calibration import (
+    end_bias,
+    expected_calibration_error,
+    fit_temperature,
+)
 
 
 def test_probability_is_renormalised_over_what_was_allowed():
@@ -38,3 +42,12 @@ def test_calibration_error_by_hand():
     assert expected_calibration_error([0.95, 0.95, 0.15], [True, False, False]) == pytest.approx(
         (2 * 0.45 + 0.15) / 3
     )
+
+
+def test_the_end_is_even_with_one_span_that_is_half_as_likely_as_f1():
+    for f1 in (0.3, 0.7, 1.0):
+        likely = f1 / 2
+        end = np.log(1 - likely) - end_bias(f1)
+        assert end == pytest.approx(np.log(likely), abs=1e-3)
+    assert end_bias(1.0) == 0
+    assert end_bias(0.0) == end_bias(0.1) == end_bias(0.2)

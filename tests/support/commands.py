@@ -40,10 +40,10 @@ LINES = {
     "readable": "predict notes.gguf 'Nora Feld kam.'",
     "records": "predict notes.gguf --input records.dat --input-format json --text-field data.text "
     "--encoding utf-16 --output out.jsonl",
-    "sure": "predict notes.gguf 'Nora Feld kam.' --threshold '{\"PER\": 1, \"LOC\": 1}' --json",
+    "sure": "predict notes.gguf 'Nora Feld kam.' --threshold '{\"PER\": 1, \"LOC\": 1}' --prefer precision --json",
     "long": "predict notes.gguf --input long.txt --on-long error --output never.jsonl",
     "folder": "evaluate labeler own.jsonl",
-    "scores": "evaluate notes.gguf own.jsonl --json",
+    "scores": "evaluate notes.gguf own.jsonl --prefer recall --json",
     "errors": "evaluate notes.gguf own.jsonl --errors --json",
     "strict": "export labeler strict.gguf --quantization f16 --verify-on own.jsonl --tolerance -500",
     "merged": "export labeler merged --format hf --merge-into original --json",

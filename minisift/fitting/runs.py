@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from minisift.training.settings import Settings, make_settings
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from minisift.data.examples import Example
     from minisift.training.loop import Training
     from minisift.training.plan import Plan
     from minisift.training.preparation import Prepared
@@ -151,9 +152,11 @@ class _Run:
         description = describe(renderer, prepared.rendered, shown, base, made)
         self.labeler = Labeler(description, self._engine, Weights(self._network))
         self._sample = evaluation_sample(prepared.dev, settings.seed)
-        judges = left_out(renderer, prepared.rendered, shown, settings.seed, _JUDGES)
-        knows = start is not None and not prepared.dev and not sharding.is_asked_for()
-        self._untrained = self.labeler.evaluate(judges).f1 if judges and knows else None
+        self._untrained: float | None = None
+        if start is not None and not prepared.dev and not sharding.is_asked_for():
+            self._untrained = self._judged(
+                left_out(renderer, prepared.rendered, shown, settings.seed, _JUDGES)
+            )
         self.training: Training[Row] = Training(
             CausalObjective(self._network()),
             prepared.rows,
@@ -165,6 +168,15 @@ class _Run:
             identity=f"{source.fingerprint} {begun}",
             on_step=on_step,
         )
+
+    def _judged(self, judges: Sequence[Example]) -> float | None:
+        """F1 of what the training starts from, if there is anything to judge it by."""
+        if not judges:
+            return None
+        self._network().eval()
+        f1 = self.labeler.evaluate(judges).f1
+        self._engine.forget()
+        return f1
 
     def _evaluate(self) -> float:
         """F1 of the network as it is on a sample of the dev set."""

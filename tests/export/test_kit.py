@@ -11,6 +11,7 @@ import sys
 import time
 import unicodedata
 import urllib.request
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
@@ -132,7 +133,10 @@ def _units(text):
 
 @pytest.fixture(scope="module", params=["small", pytest.param("fitted", marks=pytest.mark.slow)])
 def labeler(request):
-    return request.getfixturevalue(f"{request.param}_loaded")
+    """One whose answers end later than the model would have them end."""
+    loaded = request.getfixturevalue(f"{request.param}_loaded")
+    described = replace(loaded.description, end_bias=3.0)
+    return minisift.Labeler(described, loaded.engine, loaded.weights)
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +231,9 @@ def _same(labeler, texts, lines):
 
 def _texts(labeler, dev):
     shown = {example.text for example in labeler.description.demonstrations}
-    return [e.text for e in dev if e.text not in shown] + HOSTILE
+    texts = [e.text for e in dev if e.text not in shown] + HOSTILE
+    assert labeler.predict(texts) != labeler.predict(texts, prefer=None)
+    return texts
 
 
 @pytest.fixture(scope="module")

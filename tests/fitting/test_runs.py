@@ -10,6 +10,8 @@ import minisift
 
 pytest.importorskip("torch")
 
+from minisift.scoring.calibration import end_bias
+
 
 def test_errors_come_before_weights(train):
     with pytest.raises(TypeError, match="learning_rate"):
@@ -44,6 +46,19 @@ def test_an_interrupted_fit_leaves_a_labeler_and_continues(small_base, train, tm
         assert ours.equal(theirs)
     with pytest.raises(ValueError, match="output_dir"):
         minisift.fit(small_base, train, resume=True)
+
+
+def test_how_soon_an_answer_ends_follows_from_what_is_known(small_base, small_folder, train, dev):
+    options = {"max_prompts": 2, "shots": 2, "held_out": 0}
+    assert minisift.fit(small_base, train[:20], start=None, **options).description.end_bias == 0
+    onward = minisift.fit(small_base, train[:20], start=small_folder, **options)
+    best = end_bias(0.0)  # the lowest F1 that counts: two layers learn next to nothing
+    assert onward.description.end_bias == best
+    judged = minisift.fit(
+        small_base, train[:20], dev_set=dev[:4], evaluations=1, start=None, **options
+    )
+    (point,) = [p for p in judged.description.made["training"]["curve"] if "f1" in p]
+    assert judged.description.end_bias == end_bias(point["f1"]) == best
 
 
 def test_each_step_is_told_of(small_base, train):

@@ -1,5 +1,7 @@
 """Where answers may differ between programs that only round otherwise."""
 
+from dataclasses import replace
+
 from minisift.data.examples import Example
 from minisift.publish.description import predictor_of
 
@@ -12,15 +14,19 @@ def completions(labeler, texts):
     predictor = predictor_of(labeler.description, labeler.engine)
     for text in texts:
         prompt = predictor.prompt(Example(text) if isinstance(text, str) else text)
-        yield next(labeler.engine.complete([prompt]))
+        biased = replace(prompt, end_bias=labeler.description.end_bias)
+        yield next(labeler.engine.complete([biased]))
 
 
 def settled(labeler, texts, margin=MARGIN):
     """The texts in whose answers no choice is a near tie. Most have to be."""
     found = []
+    bias = labeler.description.end_bias
     for text, completion in zip(texts, completions(labeler, texts), strict=True):
-        runners_up = [sorted(choice)[-2] for choice in completion.choices if choice is not None]
-        if all(value < -margin for value in runners_up):
+        choices = [choice for choice in completion.choices if choice is not None]
+        gaps = [gap for choice in choices for gap in sorted(choice, key=abs)[1:]]
+        # an end and a line are a tie where the bias makes them so
+        if all(abs(gap - at) >= margin for gap in gaps for at in (0, bias, -bias)):
             found.append(text)
     assert len(found) > len(texts) / 2
     return found

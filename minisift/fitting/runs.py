@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,6 @@ from minisift.training.settings import Settings, make_settings
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from minisift.data.examples import Example
     from minisift.training.loop import Training
     from minisift.training.plan import Plan
     from minisift.training.preparation import Prepared
@@ -32,9 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_JUDGES = 512
-"""Tokens of the sentences that tell how well a start labels before it is trained, where no dev set tells how well
-the labeler does."""
+_ASSUMED = 0.5
+"""F1 of a labeler that begins with an adapter which has learned, where no dev set tells it."""
 
 
 def fit(
@@ -116,8 +114,7 @@ class _Run:
     ) -> None:
         from minisift.engines.transformers import TransformersEngine
         from minisift.models.loading import longest_input
-        from minisift.training import sharding
-        from minisift.training.dev_set import chance, evaluation_sample, left_out
+        from minisift.training.dev_set import chance, evaluation_sample
         from minisift.training.loop import Training
         from minisift.training.loss import CausalObjective
         from minisift.training.network import Network
@@ -152,11 +149,7 @@ class _Run:
         description = describe(renderer, prepared.rendered, shown, base, made)
         self.labeler = Labeler(description, self._engine, Weights(self._network))
         self._sample = evaluation_sample(prepared.dev, settings.seed)
-        self._untrained: float | None = None
-        if start is not None and not prepared.dev and not sharding.is_asked_for():
-            self._untrained = self._judged(
-                left_out(renderer, prepared.rendered, shown, settings.seed, _JUDGES)
-            )
+        self._assumed = None if start is None else _ASSUMED
         self.training: Training[Row] = Training(
             CausalObjective(self._network()),
             prepared.rows,
@@ -168,15 +161,6 @@ class _Run:
             identity=f"{source.fingerprint} {begun}",
             on_step=on_step,
         )
-
-    def _judged(self, judges: Sequence[Example]) -> float | None:
-        """F1 of what the training starts from, if there is anything to judge it by."""
-        if not judges:
-            return None
-        self._network().eval()
-        f1 = self.labeler.evaluate(judges).f1
-        self._engine.forget()
-        return f1
 
     def _evaluate(self) -> float:
         """F1 of the network as it is on a sample of the dev set."""
@@ -194,7 +178,7 @@ class _Run:
             settle(self._network())
         self._engine.forget()
         best = self.training.progress.best
-        if (reached := self._untrained if best < 0 else best) is not None:
+        if (reached := self._assumed if best < 0 else best) is not None:
             self.labeler.lean(reached)
         interrupted = bool(report.get("stopped") == "interrupted")
         if self._dev and not interrupted and (self.training.is_main or sharding.is_asked_for()):

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from minisift.data.examples import Example
-from minisift.prompting.renderer import RenderedExample, Renderer
 
 logger = logging.getLogger(__name__)
 
@@ -17,8 +16,6 @@ _FEW, _MOST_HELD_OUT, _SCARCE = 100, 200, 5
 """Sentences from which on some are held out, how many at most, and how many a label keeps."""
 _SAMPLE = 100
 """Dev sentences that are labelled at each evaluation in training."""
-_FEWEST, _MOST = 8, 32
-"""Sentences that judge a prompt."""
 
 
 def hold_out(
@@ -55,27 +52,6 @@ def hold_out(
 def evaluation_sample(dev: Sequence[Example], seed: int) -> Sequence[Example]:
     """The dev sentences that are labelled at each evaluation in training."""
     return random.Random(seed).sample(dev, min(len(dev), _SAMPLE))
-
-
-def left_out(
-    renderer: Renderer,
-    examples: Sequence[RenderedExample],
-    shown: Sequence[RenderedExample],
-    seed: int,
-    tokens: int,
-) -> list[Example]:
-    """Examples to judge a prompt by: such as it does not show; of few others, shown ones as well, which
-    a prompt never shows beside themselves. None at all for a prompt without demonstrations.
-
-    tokens: what they may have in all, so that it takes seconds.
-    """
-    if not shown:
-        return []
-    keys = {example.key for example in shown}
-    others = [example for example in examples if example.key not in keys]
-    random.Random(seed).shuffle(others)
-    judges = [*others, *shown][: max(_FEWEST, min(len(others), _MOST))]
-    return [example.example for example in renderer.within(judges, tokens)]
 
 
 def chance(sample: Sequence[Example]) -> float:

@@ -52,13 +52,12 @@ def test_how_soon_an_answer_ends_follows_from_what_is_known(small_base, small_fo
     options = {"max_prompts": 2, "shots": 2, "held_out": 0}
     assert minisift.fit(small_base, train[:20], start=None, **options).description.end_bias == 0
     onward = minisift.fit(small_base, train[:20], start=small_folder, **options)
-    best = end_bias(0.0)  # the lowest F1 that counts: two layers learn next to nothing
-    assert onward.description.end_bias == best
+    assert onward.description.end_bias == end_bias(0.5)  # assumed where nothing tells
     judged = minisift.fit(
         small_base, train[:20], dev_set=dev[:4], evaluations=1, start=None, **options
     )
     (point,) = [p for p in judged.description.made["training"]["curve"] if "f1" in p]
-    assert judged.description.end_bias == end_bias(point["f1"]) == best
+    assert judged.description.end_bias == end_bias(point["f1"]) > end_bias(0.5)
 
 
 def test_each_step_is_told_of(small_base, train):

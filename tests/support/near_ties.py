@@ -18,15 +18,19 @@ def completions(labeler, texts):
         yield next(labeler.engine.complete([biased]))
 
 
+def lead(choice, bias):
+    """How far the nearest alternative is behind, where an end and a line are even at the bias."""
+    others = sorted(choice, key=abs)[1:]
+    return min(abs(gap - at) for gap in others for at in (0, bias, -bias))
+
+
 def settled(labeler, texts, margin=MARGIN):
     """The texts in whose answers no choice is a near tie. Most have to be."""
     found = []
     bias = labeler.description.end_bias
     for text, completion in zip(texts, completions(labeler, texts), strict=True):
         choices = [choice for choice in completion.choices if choice is not None]
-        gaps = [gap for choice in choices for gap in sorted(choice, key=abs)[1:]]
-        # an end and a line are a tie where the bias makes them so
-        if all(abs(gap - at) >= margin for gap in gaps for at in (0, bias, -bias)):
+        if all(lead(choice, bias) > margin for choice in choices):
             found.append(text)
     assert len(found) > len(texts) / 2
     return found

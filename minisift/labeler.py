@@ -142,8 +142,9 @@ class Labeler:
         What had to be left out is in the stream's `counts`.
 
         threshold: the score that a span needs, for all labels or by label (0 where a label is
-        missing). prefer: "recall" finds more spans and "precision" fewer than the labeler was fitted to ("balance",
-        the best F1); None takes what the model finds likeliest, fitted or not. on_long: "window" labels a text that is longer than those of the training by
+        missing). prefer: "recall" finds more spans and "precision" fewer than "balance", the best F1, to which
+        the labeler was fitted; None takes what the model finds likeliest. on_long: "window" labels a
+        text that is longer than those of the training by
         its sentences and lines, and overlong sentences in overlapping windows; "error" never
         cuts, and raises ValueError for what does not fit the model's context. batch_size: texts that run at
         once; None for what the engine was made for.
@@ -197,8 +198,7 @@ class Labeler:
     def lean(self, f1: float) -> None:
         """From now on find as many spans as are best where the reachable F1 is about this.
 
-        The lower it is, the less likely a span has to be. `fit` and `prompt` do this with the F1 that they
-        measure.
+        The lower it is, the less likely a span has to be. `fit` does this with the F1 on its dev set.
         """
         self.description = replace(self.description, end_bias=end_bias(f1))
 

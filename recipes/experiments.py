@@ -75,7 +75,6 @@ def made(run: Run, train: list[Example], given: argparse.Namespace, scratch: Pat
             model, train, shots=run.shots, instruction=run.instruction, template=run.template,
             start=None, seed=run.seed, quantize="nf4", **names,
         )  # fmt: skip
-        labeler.description = replace(labeler.description, end_bias=0.0)  # the paper's decisions
     else:
         settings = {"max_prompts": given.prompts} if run.system != "sft" else single
         strategy = run.system if run.system != "sft" else "mrc"

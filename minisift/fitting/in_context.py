@@ -97,7 +97,6 @@ def prompt(
     description = describe(renderer, rendered, shown, source.described(quantize), made)
     labeler = Labeler(description, engine, weights)
     if sample := _left_out(renderer, rendered, shown, seed):
-        labeler.lean(labeler.evaluate(sample).f1)
         report = labeler.calibrate(sample)
         labeler.description = labeler.description.with_made(scores={"dev": report.to_dict()})
     if output_dir is not None:

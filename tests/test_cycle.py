@@ -48,8 +48,8 @@ def test_the_file_answers_as_the_adapter(exported, dev, fitted):
         pairs = enumerate(zip(ours.tokens, theirs.tokens, strict=False))
         differs = next((at for at, (a, b) in pairs if a != b), None)
         if differs is not None:  # only where the runner-up was as good but for rounding
-            for choice in (ours.choices[differs], theirs.choices[differs]):
-                assert lead(choice, fitted.description.end_bias) < report["logit_difference"]
+            for whose, answer in ((labeler, ours), (fitted, theirs)):
+                assert lead(whose, answer, differs) < report["logit_difference"]
     agreeing = sum(
         ranges(a) == ranges(b)
         for a, b in zip(labeler.predict(dev), fitted.predict(dev), strict=True)

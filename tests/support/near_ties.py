@@ -18,19 +18,23 @@ def completions(labeler, texts):
         yield next(labeler.engine.complete([biased]))
 
 
-def lead(choice, bias):
-    """How far the nearest alternative is behind, where an end and a line are even at the bias."""
-    others = sorted(choice, key=abs)[1:]
-    return min(abs(gap - at) for gap in others for at in (0, bias, -bias))
+def lead(labeler, completion, at):
+    """How far the runner-up of a choice is behind, the bias of the end taken off: where a line may begin,
+    the end is the first of what is allowed."""
+    choice = completion.choices[at].copy()
+    before = labeler.engine.tokenizer.pieces[completion.tokens[at - 1]] if at else b"\n"
+    if before.endswith(b"\n"):
+        choice[0] -= labeler.description.end_bias
+    second, first = sorted(choice)[-2:]
+    return first - second
 
 
 def settled(labeler, texts, margin=MARGIN):
     """The texts in whose answers no choice is a near tie. Most have to be."""
     found = []
-    bias = labeler.description.end_bias
     for text, completion in zip(texts, completions(labeler, texts), strict=True):
-        choices = [choice for choice in completion.choices if choice is not None]
-        if all(lead(choice, bias) > margin for choice in choices):
+        choices = [at for at, choice in enumerate(completion.choices) if choice is not None]
+        if all(lead(labeler, completion, at) > margin for at in choices):
             found.append(text)
     assert len(found) > len(texts) / 2
     return found

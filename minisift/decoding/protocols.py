@@ -68,8 +68,8 @@ class Completion:
 
     tokens: list[int] = field(default_factory=list)
     choices: list[Any] = field(default_factory=list)
-    """For each token the logits of all that were allowed there, less the chosen one's, which is the largest but
-    where the end was taken less than its own ([allowed] float32 array); None where it was forced."""
+    """For each token the logits of all that were allowed there, less the chosen one's, which is the largest unless
+    the end was passed over for its bias ([allowed] float32 array); None where it was forced."""
     cut: bool = False
     """Whether the context was full before the answer ended: its last lines are missing."""
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ASSUMED = 0.5
-"""F1 of a labeler that begins with an adapter which has learned, where no dev set tells it."""
+"""F1 of a labeler that begins with an adapter which has learned, where no evaluation on the way tells it."""
 
 
 def fit(

@@ -10,7 +10,6 @@ here=$(dirname "$0")
 text=$(tr -s '[:space:]' ' ' <<<"$2" | sed 's/^ //; s/ $//')
 prompt=$(mktemp)
 trap 'rm -f "$prompt"' EXIT
-bias=$(jq -r '"\(.end)-\(.end_bias)"' "$here/prompt.json")
 { cat "$here/prefix.txt"; printf ' %s' "$text"; jq -j .tail "$here/prompt.json"; } >"$prompt"
-llama-completion -m "$1" --binary-file "$prompt" --grammar-file "$here/labels.gbnf" --logit-bias "$bias" --temp 0 -n 512 \
+llama-completion -m "$1" --binary-file "$prompt" --grammar-file "$here/labels.gbnf" --temp 0 -n 512 \
     --no-conversation --no-display-prompt </dev/null 2>/dev/null | sed 's/ \[end of text\]//'

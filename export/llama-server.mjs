@@ -9,7 +9,7 @@
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { argv, env, stdin } from "node:process";
-import { grammar, prompt, spans } from "./minisift.mjs";
+import { grammar, passed, prompt, spans } from "./minisift.mjs";
 
 const SERVER = env.SERVER ?? "http://127.0.0.1:8080";
 const kit = JSON.parse(await readFile(new URL("prompt.json", import.meta.url), "utf-8"));
@@ -24,16 +24,25 @@ async function ask(path, body) {
 const tokenize = async (content) =>
   (await ask("/tokenize", { content, add_special: false, parse_special: false })).tokens;
 
+// n_predict: the grammar's answers are finite
+const complete = (ids, grammar, settings = {}) =>
+  ask("/completion", { prompt: ids, grammar, temperature: 0, n_predict: -1, cache_prompt: true, return_tokens: true, ...settings });
+
 async function label(text) {
-  const { content } = await ask("/completion", {
-    prompt: await prompt(kit, text, tokenize),
-    grammar: grammar(kit, text),
-    temperature: 0,
-    logit_bias: [[kit.end, -kit.end_bias]],
-    n_predict: -1, // the grammar's answers are finite
-    cache_prompt: true,
-  });
-  return { text, spans: spans(kit, text, content) };
+  const ids = await prompt(kit, text, tokenize);
+  let { content: answer, tokens } = await complete(ids, grammar(kit, text));
+  // the end's bias is for the empty line alone, and a request's for every line: weigh the end by itself
+  const weighed = { logit_bias: [[kit.end, -kit.end_bias]], n_predict: 1 };
+  while (kit.end_bias) {
+    const at = passed(kit, text, answer);
+    ids.push(...tokens.slice(0, tokens.lastIndexOf(kit.end)));
+    const next = await complete(ids, grammar(kit, text, `line-${at}`), weighed);
+    if (next.tokens[0] === kit.end) break;
+    const more = await complete(ids, grammar(kit, text, `" " from-${at}`));
+    answer = answer.slice(0, -1) + more.content;
+    tokens = more.tokens;
+  }
+  return { text, spans: spans(kit, text, answer) };
 }
 
 const texts = argv.length > 2 ? argv.slice(2) : createInterface({ input: stdin });

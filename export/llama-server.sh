@@ -15,5 +15,5 @@ ids=$(jq -n --arg text " $text" '{content: $text, add_special: false, parse_spec
     curl -sSf "$server/tokenize" -d @- | jq -c .tokens)
 jq -n --slurpfile kit "$here/prompt.json" --rawfile grammar "$here/labels.gbnf" --argjson ids "$ids" '{
     prompt: ($kit[0].prefix + $ids + $kit[0].turn),
-    grammar: $grammar, logit_bias: [[$kit[0].end, -$kit[0].end_bias]], temperature: 0, n_predict: 512, cache_prompt: true
+    grammar: $grammar, temperature: 0, n_predict: 512, cache_prompt: true
 }' | curl -sSf "$server/completion" -d @- | jq -r .content

@@ -94,13 +94,16 @@ async function encode(kit, text, tokenize) {
   return ids.slice(before.length);
 }
 
-/** A GBNF grammar of the valid answers to a text; each of them is finite. */
-export function grammar(kit, given) {
+/**
+ * A GBNF grammar of the valid answers to a text; each of them is finite. `root`: where it begins.
+ * Behind i words of the text, "line-i" is the end or another line, and '" " from-i' another line.
+ */
+export function grammar(kit, given, root = "line-0") {
   const found = target(given);
   const { text, ranges } = found;
   const count = ranges.length;
   const labels = Object.values(kit.names).map((name) => literal(`: ${name}`));
-  const rules = ["root ::= line-0", `label ::= ${labels.join(" | ")}`];
+  const rules = [`root ::= ${root}`, `label ::= ${labels.join(" | ")}`];
   const follow = (end, occurrence, longer) => {
     const closing = occurrence > 1 ? ` #${occurrence}\n` : "\n";
     const label = `label ${literal(closing)} line-${end}`;
@@ -135,6 +138,12 @@ function literal(text) {
     return char.codePointAt(0) < 256 ? `\\x${code.padStart(2, "0")}` : `\\U${code.padStart(8, "0")}`;
   });
   return `"${escaped.join("")}"`;
+}
+
+/** How many words of the text an answer has passed: what comes next is `line-${passed(...)}`. */
+export function passed(kit, given, answer) {
+  const last = spans(kit, given, answer).at(-1)?.end ?? 0;
+  return words(given).filter(([, end]) => end <= last).length;
 }
 
 /** The spans of an answer. Throws for one that the text's grammar does not allow. */

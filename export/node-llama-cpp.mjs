@@ -21,7 +21,8 @@ const context = await model.createContext({
   threads: availableParallelism(), // more than there are cores would wait for each other
 });
 const sequence = context.getSequence();
-const tokenBias = new TokenBias(model.tokenizer).set(kit.end, { logit: -kit.end_bias });
+const within = new TokenBias(model.tokenizer);
+const atLine = new TokenBias(model.tokenizer).set(kit.end, { logit: -kit.end_bias });
 const tokenize = async (text) => model.tokenize(text, false);
 
 async function label(text) {
@@ -30,9 +31,10 @@ async function label(text) {
   await sequence.adaptStateToTokens(ids.slice(0, -1), false);
   const rules = new LlamaGrammar(llama, { grammar: grammar(kit, text) });
   const grammarEvaluationState = new LlamaGrammarEvaluationState({ model, grammar: rules });
-  const settings = { temperature: 0, tokenBias, grammarEvaluationState };
   const tokens = [];
   let answer = "";
+  const tokenBias = () => (answer === "" || answer.endsWith("\n") ? atLine : within);
+  const settings = { temperature: 0, tokenBias, grammarEvaluationState };
   for await (const token of sequence.evaluate(ids.slice(sequence.nextTokenIndex), settings)) {
     tokens.push(token);
     answer = model.detokenize(tokens);

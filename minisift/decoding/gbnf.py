@@ -11,17 +11,19 @@ from collections.abc import Mapping
 from minisift.prompting.response import END, LEAD, Target, closing, label_part
 
 
-def gbnf(target: Target, names: Mapping[str, str]) -> str:
+def gbnf(target: Target, names: Mapping[str, str], root: str = "line-0") -> str:
     """A grammar whose rules grow with the text, and with what is repeated in it.
 
     Rules: ``line-i``, a line that begins at word i or later, or the end; ``from-i``, words that
     begin there; ``to-i``, what follows words that end before word i. Words that stand
     further left too lead through rules of their own, which know their occurrence.
+
+    root: where the grammar begins. Where an answer has passed i words, "line-i" goes on from there.
     """
     words = list(zip(target.starts, target.ends, strict=True))
     count = len(words)
     rules = [
-        "root ::= line-0",
+        f"root ::= {root}",
         f"label ::= {' | '.join(_literal(label_part(name)) for name in names.values())}",
     ]
 

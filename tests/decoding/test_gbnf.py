@@ -72,6 +72,21 @@ def test_agrees_with_parse_on_every_mutation(example, seed):
     assert accepts(gbnf(target, LABELS), mutated) == valid
 
 
+@given(examples(), st.data())
+def test_goes_on_behind_lines_as_it_would_have_gone_on(example, data):
+    target = target_of(example)
+    count = data.draw(st.integers(0, len(example.spans)))
+    lines = render(target, LABELS).splitlines(keepends=True)
+    passed = sum(
+        end <= max((s.end for s in example.spans[:count]), default=0) for _, end in example.words
+    )
+    rest = "".join(lines[count:])
+    assert accepts(gbnf(target, LABELS, f"line-{passed}"), rest)
+    if count < len(example.spans):
+        assert accepts(gbnf(target, LABELS, f'" " from-{passed}'), rest)
+        assert not accepts(gbnf(target, LABELS, f'" " from-{passed}'), "\n")
+
+
 @pytest.mark.parametrize("text", ["", "a", 'say "\\n" \x00 ünï 🙂 مرحبا', "to be to be to be"])
 def test_llama_cpp_reads_it(text):
     llama = pytest.importorskip("llama_cpp")

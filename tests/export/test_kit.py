@@ -21,7 +21,7 @@ from support.places import ROOT
 from support.strategies import LABELS, TASK, examples, texts
 
 import minisift
-from minisift.data.examples import Example, Span
+from minisift.data.examples import Example
 from minisift.data.text import split_words
 from minisift.decoding.gbnf import gbnf, gbnf_of_labels
 from minisift.exceptions import ResponseError
@@ -66,13 +66,16 @@ def test_llama_cpp_reads_the_grammar_of_labels():
 
 
 SCRIPT = """
-import { grammar, spans, words } from %s;
+import { grammar, passed, spans, words } from %s;
 import { createInterface } from "node:readline";
 for await (const line of createInterface({ input: process.stdin })) {
   const { kit, text, answer } = JSON.parse(line);
-  let found;
-  try { found = spans(kit, text, answer); } catch { found = null; }
-  console.log(JSON.stringify({ words: words(text), grammar: grammar(kit, text), spans: found }));
+  let found, root;
+  try {
+    found = spans(kit, text, answer);
+    root = `line-${passed(kit, text, answer)}`;
+  } catch { found = null; }
+  console.log(JSON.stringify({ words: words(text), grammar: grammar(kit, text, root), spans: found, root }));
 }
 """
 
@@ -111,13 +114,16 @@ def test_javascript_agrees_with_python(tmp_path):
         at = _units(text)
         assert theirs["words"] == [[at[a], at[b]] for a, b in split_words(text)], repr(text)
         target = target_of(Example(text))
-        assert theirs["grammar"] == gbnf(target, LABELS), repr(text)
+        root = theirs.get("root", "line-0")
+        assert theirs["grammar"] == gbnf(target, LABELS, root), repr(text)
         try:
             spans = parse(answer, target, TASK.labels_by_name)
         except ResponseError:
             assert theirs["spans"] is None, (text, answer)
             refused += 1
             continue
+        passed = sum(b <= max((s.end for s in spans), default=0) for a, b in target.example.words)
+        assert root == f"line-{passed}", repr(text)
         wanted = [(at[s.start], at[s.end], s.label) for s in spans]
         assert [(s["start"], s["end"], s["label"]) for s in theirs["spans"]] == wanted, repr(text)
     assert 0.03 < refused / len(cases) < 0.97
@@ -169,17 +175,19 @@ from types import SimpleNamespace
 
 class SamplingParams:
     def __init__(self, **options):
-        self.grammar = options["structured_outputs"].grammar
+        vars(self).update(options)
 
 class LLM:
     def __init__(self, folder, **options):
-        self.folder = folder
+        self.answers = json.loads(os.environ["ANSWERS"])
 
     def generate(self, prompts, settings):
-        asked = [[p["prompt_token_ids"], s.grammar] for p, s in zip(prompts, settings)]
-        print(json.dumps(asked), file=sys.stderr)
-        for text in json.loads(os.environ["ANSWERS"]):
-            yield SimpleNamespace(outputs=[SimpleNamespace(text=text)])
+        for prompt, s in zip(prompts, settings):
+            grammar = s.structured_outputs.grammar
+            asked = [prompt["prompt_token_ids"], grammar, getattr(s, "logit_bias", None), s.max_tokens]
+            print(json.dumps(asked), file=sys.stderr)
+            text, ids = self.answers.pop(0)
+            yield SimpleNamespace(outputs=[SimpleNamespace(text=text, token_ids=ids)])
 """
 
 
@@ -192,25 +200,47 @@ def test_the_program_for_vllm_asks_and_parses_as_minisift_does(kit, labeler, sma
     )
     (tmp_path / "vllm" / "sampling_params.py").write_text(params)
     given_texts = ["Ann  took\ttea, Ann.", "no names"]
-    gold = Example(given_texts[0], (Span(15, 18, "PERSON"),))
     names = labeler.description.task.names
-    answers = [render(target_of(gold), names), "\n"]
+    targets = [target_of(Example(text)) for text in given_texts]
+    end = json.loads((kit / "prompt.json").read_text())["end"]
+    eos = end + 1
+    line, more = f" tea: {names['PERSON']}\n", f" Ann: {names['PERSON']} #2\n"
+    answers = [
+        (f"{line}\n", [7, 8, end, end, eos]),  # each text's answer without a bias
+        ("\n", [end, eos]),
+        (" Ann", [9]),  # behind the first, the bias lets another line begin
+        ("\n", [end]),
+        (f"{more}\n", [9, end, end, eos]),
+        ("\n", [end]),
+    ]
     done = subprocess.run(
         [sys.executable, str(kit / "with_vllm.py"), str(small_base), *given_texts],
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "ANSWERS": json.dumps(answers)},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{tmp_path}:{ROOT}",
+            "ANSWERS": json.dumps(answers),
+        },
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    asked = json.loads(done.stderr.splitlines()[-1])
-    for text, (ids, grammar) in zip(given_texts, asked, strict=True):
-        target = target_of(Example(text))
-        assert ids == [*labeler.prefix, *labeler.renderer.text(target)]
-        assert grammar == gbnf(target, names)
+    asked = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("[[")]
+    prompts = [[*labeler.prefix, *labeler.renderer.text(target)] for target in targets]
+    bias = {str(end): -labeler.description.end_bias}
+    one, two = targets
+    assert asked == [
+        [prompts[0], gbnf(one, names), None, 512],
+        [prompts[1], gbnf(two, names), None, 512],
+        [[*prompts[0], 7, 8, end], gbnf(one, names, "line-3"), bias, 1],
+        [prompts[1], gbnf(two, names, "line-0"), bias, 1],
+        [[*prompts[0], 7, 8, end], gbnf(one, names, '" " from-3'), None, 512],
+        [[*prompts[0], 7, 8, end, 9, end], gbnf(one, names, "line-5"), bias, 1],
+    ]
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    span = {"start": 15, "end": 18, "label": "PERSON", "text": "Ann"}
+    tea = {"start": 10, "end": 13, "label": "PERSON", "text": "tea"}
+    ann = {"start": 15, "end": 18, "label": "PERSON", "text": "Ann"}
     assert found == [
-        {"text": given_texts[0], "spans": [span]},
+        {"text": given_texts[0], "spans": [tea, ann]},
         {"text": given_texts[1], "spans": []},
     ]
 

@@ -104,8 +104,14 @@ def run(folder: Path, task: str, size: int, seed: int, system: str, engine: str)
         "training_seconds": round(made - started),
         "texts_per_second": round(len(texts) / (labelled - made), 1),
         "version": minisift.__version__,
-        **({"engine": engine, "device": device_name()} if "minisift" in system else {}),
+        **(_ours(report, engine) if "minisift" in system else {}),
     }
+
+
+def _ours(report: minisift.Report, engine: str) -> dict[str, Any]:
+    """What a row tells of minisift alone."""
+    error = round(report.calibration_error, 4)
+    return {"calibration_error": error, "engine": engine, "device": device_name()}
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -171,12 +171,15 @@ class Labeler:
         shown = bar(labelled, total=total, desc="labelling", unit="text") if progress else labelled
         return Stream(_above(shown, thresholds, counts), counts)
 
-    def calibrate(self, examples: Any, *, progress: bool = False) -> Report:
+    def calibrate(
+        self, examples: Any, *, expected: float | None = None, progress: bool = False
+    ) -> Report:
         """Fit the temperature of the scores on labelled examples; returns the report on these.
 
         Scores then mean what they say: of spans scored about 0.8, about 80% are right. Which
-        spans are found does not change. `fit` does this on its dev set. Raises ValueError where
-        there are no examples.
+        spans are found does not change. `fit` does this on its dev set. expected: the temperature that is
+        likely beforehand, which few examples only move (see `calibration.fit_temperature`). Raises
+        ValueError where there are no examples.
         """
         examples = some_examples(examples)
         self.counts = counts = Counter[str]()
@@ -191,7 +194,7 @@ class Labeler:
             current = next(gold).spans if is_first else current
             lines += part.choices
             right += [span in current for span in part.spans]
-        temperature = round(fit_temperature(lines, right), 3)
+        temperature = round(fit_temperature(lines, right, expected), 3)
         self.description = replace(self.description, temperature=temperature)
         return score(examples, self._predictor.spans(parts, temperature), counts)
 

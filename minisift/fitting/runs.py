@@ -18,7 +18,8 @@ from minisift.prompting.demonstrations import for_labelling
 from minisift.prompting.renderer import Row
 from minisift.publish.description import describe
 from minisift.publish.folder import Weights, check_folder
-from minisift.training.settings import Settings, make_settings
+from minisift.scoring.calibration import expected_temperature
+from minisift.training.settings import Settings, make_settings, worth
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_TELLS = 0.1
+"""Where F1 differs by more than this by chance alone, evaluations on the way do not tell adapters apart."""
 _ASSUMED = 0.5
 """F1 of a labeler that begins with an adapter which has learned, where no evaluation on the way tells it."""
 
@@ -127,11 +130,17 @@ class _Run:
         plan = prepared.plan()
         if not plan.fits:
             logger.warning("This may not fit; minisift.plan tells what would help.\n%s", plan)
-        onward = len(prepared.examples) if start else None
+        spans = sum(len(example.spans) for example in prepared.examples)
+        size = worth(len(prepared.examples), spans)
+        self._temperature = expected_temperature(size)
+        self._sample = evaluation_sample(prepared.dev, settings.seed)
+        by_chance = chance(self._sample)
+        at_most = 1 if is_held_out and by_chance > _TELLS else settings.evaluations
         settings = replace(
             settings,
-            learning_rate=settings.rate(plan.parameters, onward),
+            learning_rate=settings.rate(plan.parameters, size if start else None),
             gradient_checkpointing=plan.gradient_checkpointing,
+            evaluations=min(settings.evaluations, at_most),
         )
         self._network = Network(source, settings, plan.unpacked, start, share)
         self._engine = TransformersEngine(self._network, renderer.tokenizer, longest_input(source))
@@ -147,15 +156,15 @@ class _Run:
         }
         base = source.described(self._network.quantized)
         description = describe(renderer, prepared.rendered, shown, base, made)
+        description = replace(description, temperature=self._temperature)
         self.labeler = Labeler(description, self._engine, Weights(self._network))
-        self._sample = evaluation_sample(prepared.dev, settings.seed)
         self._assumed = None if start is None else _ASSUMED
         self.training: Training[Row] = Training(
             CausalObjective(self._network()),
             prepared.rows,
             settings,
             evaluate=self._evaluate if self._sample and settings.evaluations else None,
-            chance=chance(self._sample),
+            chance=by_chance,
             checkpoint=checkpoint,
             tokens=plan.tokens,
             identity=f"{source.fingerprint} {begun}",
@@ -188,7 +197,7 @@ class _Run:
 
     def _calibrate(self) -> dict[str, Any]:
         """Calibrate the labeler; returns its scores on the dev set."""
-        report = self.labeler.calibrate(self._dev, progress=True)
+        report = self.labeler.calibrate(self._dev, expected=self._temperature, progress=True)
         logger.info(
             "dev F1 %.3f; scores are off by %.3f on average, at temperature %.2f.",
             report.f1,

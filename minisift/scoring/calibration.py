@@ -13,24 +13,41 @@ Preference = Literal["recall", "balance", "precision"]
 PREFERENCES: tuple[Preference, ...] = get_args(Preference)
 _SHIFTS = {"recall": 3.0, "balance": 0.0, "precision": -3.0}
 """What else is taken from the end's logit: trained models are so sure that less would change next to nothing."""
+_SPREAD = 0.3
+"""By how much temperatures of labelers differ from the expected one: the standard deviation of their logarithms."""
 _LEAST = 0.2
 """With a lower F1 the end would hardly ever come."""
 
 
-def fit_temperature(lines: Sequence[Sequence[Any]], right: Sequence[bool]) -> float:
+def expected_temperature(worth: float) -> float:
+    """The temperature that a labeler needs which was trained on what so many sentences are worth.
+
+    The fewer they are, the more often each was seen and the surer of itself is what learned them (measured:
+    docs/decisions.md).
+    """
+    return round(max(1.0, 4 * math.pow(50 / worth, 0.25)), 3)
+
+
+def fit_temperature(
+    lines: Sequence[Sequence[Any]], right: Sequence[bool], expected: float | None = None
+) -> float:
     """The temperature under which the lines' probabilities fit best how often they are right.
 
-    Minimises the mean negative log-likelihood of `right` between 0.1 and 20, by golden section
-    over the logarithm (Guo et al. 2017, arXiv 1706.04599). 1.0 where there is nothing to fit.
+    Minimises the negative log-likelihood of `right` between 0.1 and 20, by golden section
+    over the logarithm (Guo et al. 2017, arXiv 1706.04599). expected: what it is likely to be before the
+    lines tell, which counts for as much as a few dozen of them; None for any. That, or 1.0, is the answer
+    where there is nothing to fit.
     """
     if not lines or not any(right) or all(right):
-        return 1.0
+        return expected or 1.0
     import numpy as np  # here, so that commands start without it
 
     def loss(log_temperature: float) -> float:
         found = np.array([probability(line, float(np.exp(log_temperature))) for line in lines])
         found = found.clip(1e-12, 1 - 1e-12)
-        return -float(np.where(right, np.log(found), np.log1p(-found)).mean())
+        surprise = -float(np.where(right, np.log(found), np.log1p(-found)).sum())
+        off = log_temperature - np.log(expected) if expected else 0.0
+        return surprise + off**2 / (2 * _SPREAD**2)
 
     low, high = np.log(0.1), np.log(20.0)
     golden = (5**0.5 - 1) / 2

@@ -18,7 +18,8 @@ def training_rows(
     """The rows of a whole training, in order, and how much was left out to fit `max_length`."""
     rows: list[Row] = []
     dropped = too_long = 0
-    count = settings.prompts(len(examples))
+    spans = sum(len(rendered.example.spans) for rendered in examples)
+    count = settings.prompts(len(examples), spans)
     drawn = draws(examples, settings.shots, settings.sampling, settings.seed)
     for demonstrations, target in itertools.islice(drawn, count):
         try:

@@ -18,6 +18,13 @@ _RATE, _SIZE = 1.5e-3, 134.5e6
 _ONWARD, _ENOUGH = 0.4, 450
 """The share of it for an adapter that has learned already and goes on with few sentences, and the sentences
 from which on it takes all of it."""
+_SPANS = 2
+"""Spans of a sentence from which on it tells more than one sentence does."""
+
+
+def worth(sentences: int, spans: int) -> float:
+    """How many sentences they teach as much as: those of a dense task, as chunking, teach more each."""
+    return max(sentences, spans / _SPANS)
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,8 @@ class Settings:
     sampling: Sampling = "partition"
     """How training prompts are drawn: "partition" or "target", see demonstrations.draws."""
     epochs: float | None = None
-    """Times that each sentence is seen; None: 5 for 1,000 sentences, more for fewer."""
+    """Times that each sentence is seen; None: 5 for 1,000 sentences, more for fewer, fewer for such as hold
+    more than two spans (see `worth`)."""
     max_prompts: int | None = None
     """Train on just so many prompts, whatever `epochs` says."""
     learning_rate: float | None = None
@@ -61,7 +69,8 @@ class Settings:
     """Share of 100 and more sentences to hold out as the dev set where none is given; 0: none."""
     evaluations: int = 4
     """Times that the training stops to label dev sentences; of these adapters the last is kept, unless
-    an earlier one was better by more than chance."""
+    an earlier one was better by more than chance. Once, at the end, where what is held out is too little to
+    tell adapters apart."""
     patience: int = 2
     """Evaluations after which the training ends, if each was worse than an earlier one by more than
     chance."""
@@ -109,19 +118,19 @@ class Settings:
         if problems:
             raise ValueError("; ".join(problems))
 
-    def prompts(self, sentences: int) -> int:
-        """Training prompts for a data set of so many sentences."""
+    def prompts(self, sentences: int, spans: int = 0) -> int:
+        """Training prompts for a data set of so many sentences and spans."""
         if self.max_prompts:
             return self.max_prompts
-        epochs = self.epochs or 5 * math.sqrt(1000 / sentences)
+        epochs = self.epochs or 5 * math.sqrt(1000 / worth(sentences, spans))
         seen = self.shots + 1 if self.sampling == "partition" else 1
         return max(1, round(epochs * sentences / seen))
 
-    def rate(self, parameters: int, onward: int | None = None) -> float:
+    def rate(self, parameters: int, onward: float | None = None) -> float:
         """The learning rate for a model of so many: falls with the square root of their number.
 
-        onward: the sentences that an adapter goes on with which has learned already; at the rate of a fresh
-        one (None) few of them would cost it more than they teach.
+        onward: the sentences, or what they are `worth`, that an adapter goes on with which has learned
+        already; at the rate of a fresh one (None) few of them would cost it more than they teach.
         """
         share = 1 if onward is None else min(1, max(_ONWARD, onward / _ENOUGH))
         rate = _RATE * min(1, math.sqrt(_SIZE / parameters)) * share

@@ -10,7 +10,7 @@ import minisift
 
 pytest.importorskip("torch")
 
-from minisift.scoring.calibration import end_bias
+from minisift.scoring.calibration import end_bias, expected_temperature
 
 
 def test_errors_come_before_weights(train):
@@ -58,6 +58,22 @@ def test_how_soon_an_answer_ends_follows_from_what_is_known(small_base, small_fo
     )
     (point,) = [p for p in judged.description.made["training"]["curve"] if "f1" in p]
     assert judged.description.end_bias == end_bias(point["f1"]) > end_bias(0.5)
+
+
+def test_scores_of_a_fit_without_a_dev_set_are_as_sure_as_they_usually_should_be(small_base, train):
+    labeler = minisift.fit(small_base, train[:20], max_prompts=2, shots=2, start=None)
+    assert labeler.description.temperature == expected_temperature(20) > 4
+
+
+def test_what_is_held_out_is_labelled_once_where_it_cannot_tell_adapters_apart(small_base, train):
+    options = {"max_prompts": 8, "shots": 1, "evaluations": 4}
+    held_out = minisift.fit(small_base, train, held_out=0.1, **options)
+    given = minisift.fit(small_base, train[:-10], dev_set=train[-10:], **options)
+    counts = [
+        sum("f1" in point for point in labeler.description.made["training"]["curve"])
+        for labeler in (held_out, given)
+    ]
+    assert counts == [1, 4]
 
 
 def test_each_step_is_told_of(small_base, train):

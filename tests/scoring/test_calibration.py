@@ -7,6 +7,7 @@ from minisift.decoding.labelling import probability
 from minisift.scoring.calibration import (
     end_bias,
     expected_calibration_error,
+    expected_temperature,
     fit_temperature,
 )
 
@@ -30,6 +31,26 @@ def test_the_temperature_of_overconfident_logits_is_found():
     scores = [probability(line, temperature) for line in lines]
     assert expected_calibration_error(scores, right) < 0.03
     assert expected_calibration_error([probability(x, 1.0) for x in lines], right) > 0.05
+
+
+def test_few_lines_only_move_the_temperature_that_is_expected():
+    # each is right as often as a temperature of 2 says
+    gaps = [0.5, 1.0, 2.0, 3.0, 4.0]
+    likely = [round(20 / (1 + np.exp(-gap / 2))) for gap in gaps]
+    lines = [[np.array([0.0, -gap])] for gap in gaps for _ in range(20)]
+    right = [k < count for count in likely for k in range(20)]
+    alone = fit_temperature(lines, right)
+    assert alone == pytest.approx(2, rel=0.1)
+    few, many = fit_temperature(lines, right, 4.0), fit_temperature(lines * 50, right * 50, 4.0)
+    assert alone * 1.05 < few < 3.8
+    assert many == pytest.approx(alone, rel=0.02)
+    assert fit_temperature([], [], 4.0) == 4.0
+
+
+def test_less_was_seen_more_often_and_is_expected_to_be_surer_of_itself():
+    assert expected_temperature(50) == 4
+    assert expected_temperature(20) > 4 > expected_temperature(200) > expected_temperature(1000) > 1
+    assert expected_temperature(10**9) == 1
 
 
 def test_nothing_to_fit_leaves_scores_alone():

@@ -12,6 +12,7 @@ def test_settings_are_checked():
     assert make_settings({"shots": 0}).prompts(1000) == 5000
     assert Settings().prompts(1000) == 556
     assert Settings(max_prompts=7).prompts(10**6) == 7
+    assert Settings(max_prompts=7).prompts(10**6, spans=10**7) == 7
     for wrong in (
         {"shots": -1},
         {"strategy": "x"},
@@ -24,6 +25,12 @@ def test_settings_are_checked():
             make_settings(wrong)
     with pytest.raises(TypeError, match="shotz"):
         make_settings({"shotz": 1})
+
+
+def test_sentences_that_hold_many_spans_are_seen_less_often():
+    assert Settings().prompts(200, spans=400) == Settings().prompts(200)
+    assert Settings().prompts(200, spans=2000) == round(5 * 200 / 9)
+    assert Settings(epochs=3).prompts(200, spans=2000) == round(3 * 200 / 9)
 
 
 def test_the_learning_rate_falls_with_the_size_of_the_model():

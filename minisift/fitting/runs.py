@@ -7,6 +7,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TELLS = 0.1
+_TELLS = 0.05
 """Where F1 differs by more than this by chance alone, evaluations on the way do not tell adapters apart."""
 _ASSUMED = 0.5
 """F1 of a labeler that begins with an adapter which has learned, where no evaluation on the way tells it."""
@@ -173,8 +174,13 @@ class _Run:
 
     def _evaluate(self) -> float:
         """F1 of the network as it is on a sample of the dev set."""
+        from minisift.models.loading import settled
+        from minisift.training import sharding
+
         self._engine.forget()
-        return self.labeler.evaluate(self._sample).f1
+        # weights that are sharded are on GPUs, which label as they train
+        with nullcontext() if sharding.is_asked_for() else settled(self._network()):
+            return self.labeler.evaluate(self._sample).f1
 
     def train(self) -> bool:
         """Train, calibrate, and describe both; returns whether the training was interrupted."""

@@ -94,14 +94,38 @@ def settle(model: Any) -> Any:
     return model
 
 
+@contextlib.contextmanager
+def settled(model: Any) -> Iterator[None]:
+    """Within it the model is ready to label, and behind it computes as it did before."""
+    import torch
+
+    tensors = [*model.parameters(), *model.buffers()]
+    halves = [tensor for tensor in tensors if tensor.dtype == torch.bfloat16]
+    modules = [module for module in model.modules() if hasattr(module, "compute_dtype")]
+    packed = [module for module in modules if _state(module) is not None]
+    dtypes = [(module.compute_dtype, _state(module).dtype) for module in packed]
+    settle(model)
+    try:
+        yield
+    finally:
+        for tensor in halves:
+            tensor.data = tensor.data.to(torch.bfloat16)
+        for module, (compute, state) in zip(packed, dtypes, strict=True):
+            module.compute_dtype, _state(module).dtype = compute, state
+
+
+def _state(module: Any) -> Any:
+    """What tells how a module's weights were quantized to 4 bits; None where they were not."""
+    return getattr(getattr(module, "weight", None), "quant_state", None)
+
+
 def _compute_in_float32(model: Any) -> None:
     """Let a model of bf16 weights, and of 4-bit ones, compute with the same values in float32."""
     import torch
 
     torch.nn.Module.float(model)  # its own refuses where weights are 4-bit ones
     for module in model.modules():
-        state = getattr(getattr(module, "weight", None), "quant_state", None)
-        if state is not None:
+        if (state := _state(module)) is not None:
             module.compute_dtype = state.dtype = torch.float32
 
 
@@ -114,7 +138,7 @@ def unpack(model: Any) -> Any:
     from bitsandbytes.functional import dequantize_4bit
 
     for module in model.modules():
-        if (state := getattr(getattr(module, "weight", None), "quant_state", None)) is not None:
+        if (state := _state(module)) is not None:
             copy = dequantize_4bit(module.weight, state)
             module.register_buffer("unpacked", copy, persistent=False)
             module.unpacked_from = state

@@ -18,13 +18,14 @@ _RATE, _SIZE = 1.5e-3, 134.5e6
 _ONWARD, _ENOUGH = 0.4, 450
 """The share of it for an adapter that has learned already and goes on with few sentences, and the sentences
 from which on it takes all of it."""
-_SPANS = 2
-"""Spans of a sentence from which on it tells more than one sentence does."""
+_SPANS, _MOST = 2, 1000
+"""Spans of a sentence from which on it tells more than one sentence does, and the sentences that many spans
+are worth at most: no more was measured."""
 
 
 def worth(sentences: int, spans: int) -> float:
     """How many sentences they teach as much as: those of a dense task, as chunking, teach more each."""
-    return max(sentences, spans / _SPANS)
+    return max(sentences, min(spans / _SPANS, _MOST))
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Settings:
     sampling: Sampling = "partition"
     """How training prompts are drawn: "partition" or "target", see demonstrations.draws."""
     epochs: float | None = None
-    """Times that each sentence is seen; None: 5 for 1,000 sentences, more for fewer, fewer for such as hold
-    more than two spans (see `worth`)."""
+    """Times that each sentence is seen; None: 5 for 1,000 sentences and more for fewer, less so
+    where they hold more than two spans each (see `worth`)."""
     max_prompts: int | None = None
     """Train on just so many prompts, whatever `epochs` says."""
     learning_rate: float | None = None

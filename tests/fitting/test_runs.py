@@ -11,6 +11,7 @@ import minisift
 pytest.importorskip("torch")
 
 from minisift.scoring.calibration import end_bias, expected_temperature
+from minisift.training.settings import worth
 
 
 def test_errors_come_before_weights(train):
@@ -62,7 +63,9 @@ def test_how_soon_an_answer_ends_follows_from_what_is_known(small_base, small_fo
 
 def test_scores_of_a_fit_without_a_dev_set_are_as_sure_as_they_usually_should_be(small_base, train):
     labeler = minisift.fit(small_base, train[:20], max_prompts=2, shots=2, start=None)
-    assert labeler.description.temperature == expected_temperature(20) > 4
+    size = worth(20, sum(len(example.spans) for example in train[:20]))
+    assert 20 < size < 50
+    assert labeler.description.temperature == expected_temperature(size) > 4
 
 
 def test_what_is_held_out_is_labelled_once_where_it_cannot_tell_adapters_apart(small_base, train):

@@ -30,6 +30,8 @@ def test_settings_are_checked():
 def test_sentences_that_hold_many_spans_are_seen_less_often():
     assert Settings().prompts(200, spans=400) == Settings().prompts(200)
     assert Settings().prompts(200, spans=2000) == round(5 * 200 / 9)
+    assert Settings().prompts(200, spans=10**6) == Settings().prompts(200, spans=2000)
+    assert Settings().prompts(1000, spans=12_000) == Settings().prompts(1000) == 556
     assert Settings(epochs=3).prompts(200, spans=2000) == round(3 * 200 / 9)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ from transformers import DynamicCache
 
 from minisift.decoding.answering import Running
 from minisift.decoding.protocols import Completion, Prompt
+from minisift.models.logits import hidden_states, logits
 from minisift.prompting.tokenizer import Tokenizer
 
 _CONTEXT = 8192
 _DRAFTED = 4
 """Tokens of each text that are read before they are chosen, at most: reading a few more costs little
 beside what a step costs anyway, and most come true."""
+_MANY = 4096
+"""Tokens of which a place's logits are asked for from which on the whole head is multiplied."""
 
 
 class TransformersEngine:
@@ -83,10 +87,11 @@ class TransformersEngine:
             drafts = [row.draft(_DRAFTED) for row in alive]
             pending = [row.pending + draft for row, draft in zip(alive, drafts, strict=True)]
             wanted = 1 + max(map(len, drafts))
-            logits, positions = self._step(cache, positions, pending, wanted)
+            states, positions = self._step(cache, positions, pending)
+            step = _Step(self.model, states[:, -wanted:])
             for index, (row, draft) in enumerate(zip(alive, drafts, strict=True)):
                 row.pending = []
-                true = row.choose_along(logits[index, wanted - 1 - len(draft) :], draft)
+                true = row.choose_along(step.places(index)[wanted - 1 - len(draft) :], draft)
                 # what did not come true is as padding to what follows
                 positions[index, positions.shape[1] - (len(draft) - true) :] = -1
             left = [index for index, row in enumerate(alive) if not row.done]
@@ -111,12 +116,10 @@ class TransformersEngine:
         cache: DynamicCache,
         positions: torch.Tensor,
         pending: Sequence[Sequence[int]],
-        wanted: int = 1,
-    ) -> tuple[Any, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Let the model read each row's pending tokens, padded at the left.
 
-        Returns the logits of the last ones, [rows, wanted, vocabulary], and the positions in the
-        cache afterwards.
+        Returns their hidden states, [rows, tokens, size], and the positions in the cache afterwards.
         """
         longest = max(len(tokens) for tokens in pending)
         ids = torch.zeros((len(pending), longest), dtype=torch.long)
@@ -127,15 +130,15 @@ class TransformersEngine:
             new[row, longest - len(tokens) :] = torch.arange(first, first + len(tokens))
         positions = torch.cat([positions, new], dim=1)
         device = self.model.device
-        output = self.model(
+        states = hidden_states(
+            self.model,
             input_ids=ids.to(device),
             position_ids=new.clamp(min=0).to(device),
             attention_mask=self._masks(new, positions),
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=wanted,
         )
-        return output.logits.float().cpu().numpy(), positions
+        return states, positions
 
     def _masks(self, queries: torch.Tensor, keys: torch.Tensor) -> Any:
         """Additive masks from positions, [rows, 1, queries, keys], for each kind of layer.
@@ -162,3 +165,48 @@ class TransformersEngine:
             kind: additive(windowed if kind == "sliding_attention" else visible)
             for kind in set(kinds)
         }
+
+
+class _Step:
+    """What a step gave, [rows, places, size], and its logits as far as they are asked for.
+
+    On a CPU the output head is multiplied for the tokens that may come next alone, some dozens of up to 262,144;
+    on a GPU for all of them at once, since there what costs time is to ask.
+    """
+
+    def __init__(self, model: Any, states: torch.Tensor) -> None:
+        self._model = model
+        self._states = states
+        self._all: Any = None
+        if states.device.type != "cpu":
+            self.compute_all()
+
+    def compute_all(self) -> None:
+        """Multiply the whole head, for all places at once."""
+        rows, places, size = self._states.shape
+        found = logits(self._model, self._states.reshape(-1, size)).float().cpu().numpy()
+        self._all = found.reshape(rows, places, -1)
+
+    def places(self, row: int) -> list[_Place]:
+        return [_Place(self, row, place) for place in range(self._states.shape[1])]
+
+    def logits(self, row: int, place: int, tokens: Sequence[int]) -> Any:
+        """Logits of tokens, [tokens] float32."""
+        if self._all is None and len(tokens) > _MANY:
+            self.compute_all()
+        if self._all is not None:
+            return self._all[row, place][tokens]
+        state = self._states[row, place][None]
+        return logits(self._model, state, torch.tensor(tokens))[0].float().numpy()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The logits of one place, by index."""
+
+    step: _Step
+    row: int
+    place: int
+
+    def __getitem__(self, tokens: Any) -> Any:
+        return self.step.logits(self.row, self.place, tokens)

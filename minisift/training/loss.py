@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from minisift.models.logits import hidden_states, logits
 from minisift.training import attention
 from minisift.training.packing import collate
 from minisift.training.rows import targets
@@ -69,53 +69,18 @@ class CausalObjective(torch.nn.Module):
             raise RuntimeError("rows would see each other; fix: call prepare(training=True) first")
         self._rows.lengths = lengths
         model = self.model
-        causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-        states = causal.base_model(
-            input_ids=input_ids, position_ids=position_ids, use_cache=False
-        ).last_hidden_state
-        states = states[0, kept]
+        states = hidden_states(
+            model, input_ids=input_ids, position_ids=position_ids, use_cache=False
+        )[0, kept]
         chunked_loss: Any = _ChunkedLoss.apply
         if choices is None:
-            return chunked_loss(states, labels, None, causal, self._places)
+            return chunked_loss(states, labels, None, model, self._places)
         free = [at for at, among in enumerate(choices) if among is None]
         chosen = [at for at, among in enumerate(choices) if among is not None]
         some = [among for among in choices if among is not None]
-        return chunked_loss(states[free], labels[free], None, causal, self._places) + chunked_loss(
-            states[chosen], labels[chosen], some, causal, max(_CHOSEN, self._places)
+        return chunked_loss(states[free], labels[free], None, model, self._places) + chunked_loss(
+            states[chosen], labels[chosen], some, model, max(_CHOSEN, self._places)
         )
-
-
-class _States(torch.nn.Module):
-    """Stands in for a model's layers: its hidden states are there already."""
-
-    def forward(self, inputs_embeds: torch.Tensor, **_: Any) -> Any:
-        from transformers.modeling_outputs import BaseModelOutputWithPast
-
-        return BaseModelOutputWithPast(last_hidden_state=inputs_embeds)
-
-
-class _Rows(torch.nn.Module):
-    """An output head of some tokens alone."""
-
-    def __init__(self, head: Any, tokens: torch.Tensor) -> None:
-        super().__init__()
-        self._weight = head.weight.detach()[tokens]
-        bias = getattr(head, "bias", None)
-        self._bias = None if bias is None else bias.detach()[tokens]
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.linear(states, self._weight, self._bias)
-
-
-@contextmanager
-def _replaced(model: Any, parts: Mapping[str, torch.nn.Module]) -> Iterator[None]:
-    """A model with other modules in the place of some of its own, by their names."""
-    own = {name: model._modules[name] for name in parts}
-    model._modules.update(parts)
-    try:
-        yield
-    finally:
-        model._modules.update(own)
 
 
 def _among(
@@ -142,34 +107,29 @@ class _ChunkedLoss(torch.autograd.Function):
         states: torch.Tensor,
         labels: torch.Tensor,
         choices: Sequence[Sequence[int]] | None,
-        causal: Any,
+        model: Any,
         places: int,
     ) -> torch.Tensor:
         """states: [targets, size]; labels: [targets]; choices: what each label is one of, None for
         all tokens; places: of how many there are logits at once."""
         gradients = torch.empty_like(states)
         total = torch.zeros((), device=states.device)
-        if choices is not None:
-            head = causal.get_output_embeddings()
-            name = next(name for name, part in causal._modules.items() if part is head)
-        with _replaced(causal, {causal.base_model_prefix: _States()}):
-            for first in range(0, len(states), places):
-                here = slice(first, first + places)
-                parts, wanted, others = {}, labels[here, None], None
-                if choices is not None:
-                    tokens, wanted, others = _among(labels[here], choices[here])
-                    parts[name] = _Rows(head, tokens)
-                with torch.enable_grad(), _replaced(causal, parts):
-                    chunk = states[here].detach().requires_grad_()
-                    logits = causal(inputs_embeds=chunk[None]).logits[0]
-                    if others is not None:
-                        logits = logits.masked_fill(others, -torch.inf)
-                # written out, since logits are many: log-probabilities become gradients in place
-                scores = logits.detach().log_softmax(-1, dtype=torch.float32)
-                total -= scores.gather(1, wanted).sum()
-                upstream = scores.exp_().scatter_add_(1, wanted, -torch.ones_like(wanted).float())
-                (gradients[here],) = torch.autograd.grad(logits, chunk, upstream.to(logits.dtype))
-                del logits, scores, upstream
+        for first in range(0, len(states), places):
+            here = slice(first, first + places)
+            tokens, wanted, others = None, labels[here, None], None
+            if choices is not None:
+                tokens, wanted, others = _among(labels[here], choices[here])
+            with torch.enable_grad():
+                chunk = states[here].detach().requires_grad_()
+                found = logits(model, chunk, tokens)
+                if others is not None:
+                    found = found.masked_fill(others, -torch.inf)
+            # written out, since logits are many: log-probabilities become gradients in place
+            scores = found.detach().log_softmax(-1, dtype=torch.float32)
+            total -= scores.gather(1, wanted).sum()
+            upstream = scores.exp_().scatter_add_(1, wanted, -torch.ones_like(wanted).float())
+            (gradients[here],) = torch.autograd.grad(found, chunk, upstream.to(found.dtype))
+            del found, scores, upstream
         ctx.save_for_backward(gradients)
         return total
 

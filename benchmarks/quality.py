@@ -50,7 +50,7 @@ def systems(engine: str = "llama.cpp") -> dict[str, Peer]:
     for name, model in MODELS.items():
         for kind, make, options in (
             ("", minisift.fit, {}),
-            (", cold", minisift.fit, {"start": None, "loss": "full"}),
+            (", cold", minisift.fit, {"start": None, "loss": "full", "runs": 1}),
             (", prompt", minisift.prompt, {}),
             (", prompt 8", minisift.prompt, {"shots": 8}),
             (", prompt 24", minisift.prompt, {"shots": 24}),

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import random
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from minisift.data.examples import Example
 from minisift.data.reading import as_examples
 from minisift.decoding.protocols import Engine
+from minisift.fitting.judges import left_out
 from minisift.fitting.start import Start, adapter_of, digest_of
 from minisift.labeler import Labeler
 from minisift.prompting.demonstrations import as_many, for_labelling
-from minisift.prompting.renderer import RenderedExample, Renderer
+from minisift.prompting.renderer import Renderer
 from minisift.prompting.task import make_task
 from minisift.prompting.template import TemplateKind
 from minisift.publish.description import describe
@@ -28,9 +27,7 @@ if TYPE_CHECKING:
 
 _PROMPT = 1024
 """Tokens that demonstrations fill where their number is not given: the longest prompts that the adapters
-which minisift brings were trained on. The sentences that calibrate take as many at most."""
-_FEWEST, _MOST = 8, 32
-"""Sentences that calibrate a prompt, if they have no more than that many tokens, so that it takes seconds."""
+which minisift brings were trained on."""
 
 
 def prompt(
@@ -96,29 +93,12 @@ def prompt(
     made = {"shots": len(shown), "seed": seed, "start": begun}
     description = describe(renderer, rendered, shown, source.described(quantize), made)
     labeler = Labeler(description, engine, weights)
-    if sample := _left_out(renderer, rendered, shown, seed):
+    if sample := left_out(renderer, rendered, shown, seed):
         report = labeler.calibrate(sample)
         labeler.description = labeler.description.with_made(scores={"dev": report.to_dict()})
     if output_dir is not None:
         labeler.save(output_dir)
     return labeler
-
-
-def _left_out(
-    renderer: Renderer,
-    examples: Sequence[RenderedExample],
-    shown: Sequence[RenderedExample],
-    seed: int,
-) -> list[Example]:
-    """Examples to judge a prompt by: such as it does not show; of few others, shown ones as well, which
-    a prompt never shows beside themselves. None at all for a prompt without demonstrations."""
-    if not shown:
-        return []
-    keys = {example.key for example in shown}
-    others = [example for example in examples if example.key not in keys]
-    random.Random(seed).shuffle(others)
-    judges = [*others, *shown][: max(_FEWEST, min(len(others), _MOST))]
-    return [example.example for example in renderer.within(judges, _PROMPT)]
 
 
 def _load(source: Source) -> Any:

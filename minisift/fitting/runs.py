@@ -6,12 +6,14 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minisift.data.examples import Example
+from minisift.fitting.judges import left_out
 from minisift.fitting.start import Start, adapter_of, digest_of
 from minisift.labeler import Labeler
 from minisift.models.warm import SHARE
@@ -36,7 +38,7 @@ logger = logging.getLogger(__name__)
 _TELLS = 0.05
 """Where F1 differs by more than this by chance alone, evaluations on the way do not tell adapters apart."""
 _ASSUMED = 0.5
-"""F1 of a labeler that begins with an adapter which has learned, where no evaluation on the way tells it."""
+"""F1 of a labeler, where nothing tells it."""
 
 
 def fit(
@@ -83,6 +85,8 @@ def fit(
         adapter = _begin(start, prepared, Path(scratch), output_dir)
         share = SHARE if start == "warm" else 1
         run = _Run(prepared, dev_set is None, checkpoint, on_step, adapter, share)
+        if start == "warm" and adapter and not prepared.dev:
+            run.judge()
     if start not in ("warm", None) and dev_set is None and prepared.dev:
         logger.warning(
             "What was held out as the dev set may be among what start has learned, and scores on it too "
@@ -133,12 +137,13 @@ class _Run:
             logger.warning("This may not fit; minisift.plan tells what would help.\n%s", plan)
         spans = sum(len(example.spans) for example in prepared.examples)
         size = worth(len(prepared.examples), spans)
-        self._temperature = expected_temperature(size)
+        self._worth = size
         self._sample = evaluation_sample(prepared.dev, settings.seed)
         by_chance = chance(self._sample)
         at_most = 1 if is_held_out and by_chance > _TELLS else settings.evaluations
         settings = replace(
             settings,
+            runs=settings.averaged(len(prepared.examples), spans),
             learning_rate=settings.rate(plan.parameters, size if start else None),
             gradient_checkpointing=plan.gradient_checkpointing,
             evaluations=min(settings.evaluations, at_most),
@@ -157,9 +162,9 @@ class _Run:
         }
         base = source.described(self._network.quantized)
         description = describe(renderer, prepared.rendered, shown, base, made)
-        description = replace(description, temperature=self._temperature)
         self.labeler = Labeler(description, self._engine, Weights(self._network))
-        self._assumed = None if start is None else _ASSUMED
+        self._reaches = None if start is None else _ASSUMED
+        self._judges = left_out(renderer, prepared.rendered, shown, settings.seed)
         self.training: Training[Row] = Training(
             CausalObjective(self._network()),
             prepared.rows,
@@ -172,15 +177,26 @@ class _Run:
             on_step=on_step,
         )
 
+    def judge(self) -> None:
+        """Label some training sentences before anything has learned from them: no other F1 will be known."""
+        from minisift.training import sharding
+
+        if self._judges and self.training.is_main and not sharding.is_asked_for():
+            self._reaches = self._f1(self._judges)
+            logger.info("F1 %.3f before the training.", self._reaches)
+
     def _evaluate(self) -> float:
         """F1 of the network as it is on a sample of the dev set."""
+        return self._f1(self._sample)
+
+    def _f1(self, examples: Sequence[Example]) -> float:
         from minisift.models.loading import settled
         from minisift.training import sharding
 
         self._engine.forget()
         # weights that are sharded are on GPUs, which label as they train
         with nullcontext() if sharding.is_asked_for() else settled(self._network()):
-            return self.labeler.evaluate(self._sample).f1
+            return self.labeler.evaluate(examples).f1
 
     def train(self) -> bool:
         """Train, calibrate, and describe both; returns whether the training was interrupted."""
@@ -193,17 +209,20 @@ class _Run:
             settle(self._network())
         self._engine.forget()
         best = self.training.progress.best
-        if (reached := self._assumed if best < 0 else best) is not None:
-            self.labeler.lean(reached)
+        reaches = self._reaches if best < 0 else best
+        if reaches is not None:
+            self.labeler.lean(reaches)
+        expected = expected_temperature(self._worth, _ASSUMED if reaches is None else reaches)
+        self.labeler.description = replace(self.labeler.description, temperature=expected)
         interrupted = bool(report.get("stopped") == "interrupted")
         if self._dev and not interrupted and (self.training.is_main or sharding.is_asked_for()):
-            scores = self._calibrate()
+            scores = self._calibrate(expected)
             self.labeler.description = self.labeler.description.with_made(scores={"dev": scores})
         return interrupted
 
-    def _calibrate(self) -> dict[str, Any]:
+    def _calibrate(self, expected: float) -> dict[str, Any]:
         """Calibrate the labeler; returns its scores on the dev set."""
-        report = self.labeler.calibrate(self._dev, expected=self._temperature, progress=True)
+        report = self.labeler.calibrate(self._dev, expected=expected, progress=True)
         logger.info(
             "dev F1 %.3f; scores are off by %.3f on average, at temperature %.2f.",
             report.f1,

@@ -19,13 +19,14 @@ _LEAST = 0.2
 """With a lower F1 the end would hardly ever come."""
 
 
-def expected_temperature(worth: float) -> float:
-    """The temperature that a labeler needs which was trained on what so many sentences are worth.
+def expected_temperature(worth: float, f1: float) -> float:
+    """The temperature that a labeler needs which was trained on what so many sentences are worth and reaches
+    about this F1.
 
-    The fewer they are, the more often each was seen and the surer of itself is what learned them (measured:
-    docs/decisions.md).
+    The fewer they are, the more often each was seen and the surer of itself is what learned them; and the
+    harder the task, the less right it is in that (measured: docs/decisions.md).
     """
-    return round(max(1.0, 4 * math.pow(50 / worth, 0.25)), 3)
+    return round(1 + 3.2 * math.sqrt(1 - f1**2) * math.pow(50 / worth, 0.2), 3)
 
 
 def fit_temperature(

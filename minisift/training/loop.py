@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic
 
@@ -32,7 +33,8 @@ _POINTS = 20
 class Training(Generic[RowT]):
     """One training of a model's adapter: rows in order, `settings.batch_size` a step.
 
-    Everything random is drawn from the seed and the number of the step, so that a training that
+    `settings.runs` cut it into as many parts of equal length, each from the same start; what they learned is
+    averaged (Wortsman et al. 2022, arXiv 2203.05482). Everything random is drawn from the seed and the number of the step, so that a training that
     continues from a checkpoint gives the same adapter, bit by bit, as one that never stopped.
 
     objective: the model and its loss. evaluate: dev F1 of the model as it is; chance: by how much
@@ -65,6 +67,8 @@ class Training(Generic[RowT]):
         self._on_step = on_step
         size = settings.batch_size
         self._steps = [rows[first : first + size] for first in range(0, len(rows), size)]
+        runs = min(settings.runs or 1, len(self._steps))
+        self._ends = [len(self._steps) * run // runs for run in range(1, runs + 1)]
         self._digest = checkpoints.digest(rows, settings, identity)
         model = objective.model
         self._is_sharded = sharding.is_asked_for()
@@ -86,8 +90,9 @@ class Training(Generic[RowT]):
             recomputes=settings.checkpoints_on(where),
         )
         paged = settings.quantize is not None and _device(model).type == "cuda"
-        self._optimizer = Optimizer(list(weights.values()), rate, len(self._steps), paged)
+        self._optimizer = Optimizer(list(weights.values()), rate, paged)
         self.progress = Progress()
+        self._start = self._copy()
         self._best: dict[str, torch.Tensor] | None = None
 
     @property
@@ -155,8 +160,10 @@ class Training(Generic[RowT]):
         return stop
 
     def _update(self, rows: Sequence[RowT]) -> None:
-        loss = self._gradients.make(rows, self.progress.step)
-        self._optimizer.step(self.progress.step)
+        step = self.progress.step
+        loss = self._gradients.make(rows, step)
+        first, end = next(run for run in pairwise([0, *self._ends]) if step < run[1])
+        self._optimizer.step(step - first, end - first)
         self.progress.add(loss, sum(map(self._objective.targets, rows)))
 
     @contextmanager
@@ -181,14 +188,35 @@ class Training(Generic[RowT]):
         progress, total = self.progress, len(self._steps)
         between_evaluations = math.ceil(total / max(1, self._settings.evaluations))
         between_points = math.ceil(total / _POINTS)
+        is_due = progress.step == total or progress.step % between_evaluations == 0
         if not progress.curve or progress.curve[-1]["step"] < progress.step:
-            if progress.step == total or progress.step % between_evaluations == 0:
-                progress.note(self._score() if self._evaluate else {})
+            if len(self._ends) > 1 and progress.step in self._ends:
+                self._end_run()
+            elif len(self._ends) == 1 and is_due:
+                progress.note(self._score(self._chance) if self._evaluate else {})
             elif progress.step % between_points == 0:
                 progress.note({})
         return "no better F1" if progress.worse >= self._settings.patience else ""
 
-    def _score(self) -> dict[str, float]:
+    def _end_run(self) -> None:
+        """Average what was learned with the runs before, evaluate that, and begin anew.
+
+        The averages are evaluated instead of what is on the way to them, and the last one is kept.
+        """
+        progress = self.progress
+        run = self._ends.index(progress.step) + 1
+        learned = self._copy()
+        if self._best is not None:
+            learned = {n: torch.lerp(self._best[n], w, 1 / run) for n, w in learned.items()}
+        self._restore(learned)
+        is_due = run == len(self._ends) or self._settings.evaluations > 1
+        progress.note(self._score(math.inf) if self._evaluate and is_due else {})
+        self._best, progress.kept = learned, progress.step
+        if run < len(self._ends):
+            self._restore(self._start)
+            self._optimizer.forget()
+
+    def _score(self, chance: float) -> dict[str, float]:
         """The dev F1; the adapter is kept unless an earlier one was better by more than chance."""
         assert self._evaluate is not None
         f1 = [0.0]
@@ -198,7 +226,7 @@ class Training(Generic[RowT]):
             self._switch(training=True)
         if self._accelerator.num_processes > 1:
             broadcast_object_list(f1)
-        if self.progress.keeps(f1[0], self._chance):
+        if self.progress.keeps(f1[0], chance):
             self._best = self._copy()
         return {"f1": round(f1[0], 4)}
 

@@ -14,24 +14,26 @@ _LARGEST_GRADIENT = 1.0
 
 
 class Optimizer:
-    """AdamW. Its learning rate rises over the first steps and falls to nothing at the last.
+    """AdamW. Its learning rate rises over the first steps of a run and falls to nothing at the last.
 
-    rate: the highest. steps: of the whole training. paged: 8-bit states that may leave the GPU.
+    rate: the highest. paged: 8-bit states that may leave the GPU.
     """
 
-    def __init__(
-        self, weights: Sequence[torch.nn.Parameter], rate: float, steps: int, paged: bool
-    ) -> None:
+    def __init__(self, weights: Sequence[torch.nn.Parameter], rate: float, paged: bool) -> None:
         self._weights = weights
         self._rate = rate
-        self._steps = steps
-        self._adam = _adamw(weights, paged)
+        self._paged = paged
+        self.forget()
 
-    def step(self, step: int) -> None:
-        """Make the update of a step, and drop the gradients."""
+    def forget(self) -> None:
+        """Begin anew: another run."""
+        self._adam = _adamw(self._weights, self._paged)
+
+    def step(self, step: int, steps: int) -> None:
+        """Make the update of a run's step, of so many, and drop the gradients."""
         torch.nn.utils.clip_grad_norm_(self._weights, _LARGEST_GRADIENT)
         for group in self._adam.param_groups:
-            group["lr"] = self._rate * share_of_rate(step, self._steps)
+            group["lr"] = self._rate * share_of_rate(step, steps)
         self._adam.step()
         self._adam.zero_grad()
 

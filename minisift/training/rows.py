@@ -19,7 +19,8 @@ def training_rows(
     rows: list[Row] = []
     dropped = too_long = 0
     spans = sum(len(rendered.example.spans) for rendered in examples)
-    count = settings.prompts(len(examples), spans)
+    size = len(examples), spans
+    count = settings.averaged(*size) * settings.prompts(*size)
     drawn = draws(examples, settings.shots, settings.sampling, settings.seed)
     for demonstrations, target in itertools.islice(drawn, count):
         try:

@@ -18,6 +18,8 @@ _RATE, _SIZE = 1.5e-3, 134.5e6
 _ONWARD, _ENOUGH = 0.4, 450
 """The share of it for an adapter that has learned already and goes on with few sentences, and the sentences
 from which on it takes all of it."""
+_RUNS = 3
+"""Runs whose adapters are averaged, at most."""
 _SPANS, _MOST = 2, 1000
 """Spans of a sentence from which on it tells more than one sentence does, and the sentences that many spans
 are worth at most: no more was measured."""
@@ -50,6 +52,9 @@ class Settings:
     where they hold more than two spans each (see `worth`)."""
     max_prompts: int | None = None
     """Train on just so many prompts, whatever `epochs` says."""
+    runs: int | None = None
+    """Trainings from the same start, each of so many epochs in an order of its own, whose adapters are averaged.
+    None: up to 3 where the sentences are few (see `averaged`), 1 where `epochs` or `max_prompts` is given."""
     learning_rate: float | None = None
     """None: 1.5e-3 for 135M parameters and fewer, 1.1e-3 for 270M, 2e-4 for 7B; less, down to 0.4 of it, for
     an adapter that has learned already and goes on with fewer than 450 sentences (see `rate`)."""
@@ -97,6 +102,7 @@ class Settings:
                 ("shots", self.shots >= 0, "0 or more"),
                 ("epochs", self.epochs is None or 0 < self.epochs < math.inf, "above 0"),
                 ("max_prompts", self.max_prompts is None or self.max_prompts > 0, "above 0"),
+                ("runs", self.runs is None or self.runs > 0, "above 0"),
                 (
                     "learning_rate",
                     self.learning_rate is None or 0 < self.learning_rate < 1,
@@ -119,8 +125,15 @@ class Settings:
         if problems:
             raise ValueError("; ".join(problems))
 
+    def averaged(self, sentences: int, spans: int = 0) -> int:
+        """Runs for a data set of so many sentences and spans: the fewer they are, the more of what a run learns
+        is chance, and the shorter it is."""
+        if self.runs or self.epochs or self.max_prompts:
+            return self.runs or 1
+        return max(1, min(_RUNS, round(math.sqrt(_ENOUGH / worth(sentences, spans)))))
+
     def prompts(self, sentences: int, spans: int = 0) -> int:
-        """Training prompts for a data set of so many sentences and spans."""
+        """Training prompts of a run for a data set of so many sentences and spans."""
         if self.max_prompts:
             return self.max_prompts
         epochs = self.epochs or 5 * math.sqrt(1000 / worth(sentences, spans))
@@ -161,6 +174,7 @@ class Options(TypedDict, total=False):
     sampling: Sampling
     epochs: float | None
     max_prompts: int | None
+    runs: int | None
     learning_rate: float | None
     lora_rank: int
     lora_dropout: float

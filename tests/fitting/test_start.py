@@ -14,6 +14,8 @@ import minisift
 from minisift.models import warm
 from minisift.models.loading import add_lora, load_adapter, start_from
 from minisift.models.source import resolve
+from minisift.scoring.calibration import end_bias, expected_temperature
+from minisift.training.settings import worth
 
 SHORT = {"shots": 2, "max_prompts": 2, "evaluations": 0, "held_out": 0}
 IDS = torch.arange(12)[None]
@@ -70,6 +72,25 @@ def test_a_fit_begins_with_its_share_of_a_warm_start(small_folder, small_base, t
     )
     for ours, theirs in zip(adapted(shared.model()), adapted(whole.model()), strict=True):
         torch.testing.assert_close(ours, warm.SHARE * theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_a_warm_start_is_judged_before_the_training(
+    small_folder, small_base, train, dev, monkeypatch
+):
+    """By sentences that it has not learned from, in the prompt that the labeler will have."""
+    monkeypatch.setattr("minisift.fitting.start.warm_start", lambda source: small_folder)
+    monkeypatch.setattr("minisift.fitting.runs.SHARE", 1)
+    options = {**SHORT, "learning_rate": 1e-9}
+    labeler = minisift.fit(small_base, dev[:20], **options)
+    shown = labeler.description.demonstrations
+    others = [example for example in dev[:20] if example not in shown]
+    assert len(others) == 18
+    f1 = minisift.load(small_folder).prompted(shown).evaluate(others).f1
+    assert labeler.description.end_bias == end_bias(f1)
+    size = worth(20, sum(len(example.spans) for example in dev[:20]))
+    assert labeler.description.temperature == expected_temperature(size, f1)
+    given = minisift.fit(small_base, train[:20], dev_set=dev[:4], start="warm", **options)
+    assert given.description.end_bias == end_bias(0.5)  # a dev set tells, if it is asked
 
 
 def test_adapters_that_do_not_fit_are_refused(learned):

@@ -48,9 +48,16 @@ def test_few_lines_only_move_the_temperature_that_is_expected():
 
 
 def test_less_was_seen_more_often_and_is_expected_to_be_surer_of_itself():
-    assert expected_temperature(50) == 4
-    assert expected_temperature(20) > 4 > expected_temperature(200) > expected_temperature(1000) > 1
-    assert expected_temperature(10**9) == 1
+    assert expected_temperature(50, 0) == 4.2
+    few, some, many = (expected_temperature(worth, 0.5) for worth in (20, 200, 1000))
+    assert few > some > many > 1
+    assert (
+        expected_temperature(50, 0.1)
+        > expected_temperature(50, 0.5)
+        > expected_temperature(50, 0.9)
+        > 1
+    )
+    assert expected_temperature(1, 1) == 1
 
 
 def test_nothing_to_fit_leaves_scores_alone():

@@ -26,30 +26,32 @@ class Killed(BaseException):
     """Stands in for a signal that nothing catches."""
 
 
-def begin(path=None, on_step=None):
+def begin(path=None, on_step=None, runs=1):
     """A training with dropout, of twenty steps, whose second adapter of four is the best."""
 
     def evaluate():
         return (0.3, 0.5, 0.4, 0.45)[sum("f1" in point for point in training.progress.curve)]
 
     objective = CausalObjective(add_lora(tiny(), 4, 0.3, 0))
+    chosen = dataclasses.replace(OFTEN, runs=runs)
     training = Training(
-        objective, random_rows(40), OFTEN, evaluate=evaluate, checkpoint=path, on_step=on_step
+        objective, random_rows(40), chosen, evaluate=evaluate, checkpoint=path, on_step=on_step
     )
     return training
 
 
-def test_ended_at_any_step_it_continues_to_the_same_adapter(tmp_path):
-    whole, path = begin(), tmp_path / "run.checkpoint"
+@pytest.mark.parametrize(("runs", "kept"), [(1, 10), (4, 20)])
+def test_ended_at_any_step_it_continues_to_the_same_adapter(runs, kept, tmp_path):
+    whole, path = begin(runs=runs), tmp_path / "run.checkpoint"
     wanted = whole.run()
-    assert wanted["kept"] == 10
-    for last in [*sorted(random.Random(0).sample(range(2, 20), 6)), 99]:
+    assert wanted["kept"] == kept
+    for last in [*sorted({5, 11, *random.Random(0).sample(range(2, 20), 6)}), 99]:
 
         def end(progress, last=last):
             if progress.step == last:
                 raise Killed
 
-        training = begin(path, end)
+        training = begin(path, end, runs)
         assert training.resume() == path.is_file()
         with contextlib.suppress(Killed):
             report = training.run()

@@ -1,5 +1,6 @@
 """The loop: the loss it follows, what it does when memory runs out, which adapter it keeps."""
 
+import dataclasses
 import os
 import signal
 
@@ -128,6 +129,40 @@ def test_the_last_adapter_is_kept_unless_one_was_better(chance, given, kept):
     assert report["kept"] == 2 * kept + 2
     assert torch.equal(weights_of(model), seen[kept])
     assert is_as_it_came(model)
+
+
+def test_runs_from_one_start_are_averaged():
+    batch, chosen = random_rows(20), Settings(learning_rate=1e-2, quantize=None, evaluations=4)
+    alone = [tiny(), tiny(), tiny()]
+    for model, rows in zip(alone, (batch[:6], batch[6:12], batch[12:]), strict=True):
+        train(model, rows, chosen)
+    means = [
+        torch.stack([weights_of(model) for model in alone[:count]]).mean(0) for count in (1, 2, 3)
+    ]
+    model, seen = tiny(), []
+
+    def evaluate():
+        assert is_as_it_came(model)
+        seen.append(weights_of(model))
+        return 0.5 - 0.1 * len(seen)
+
+    report = train(model, batch, dataclasses.replace(chosen, runs=3), evaluate=evaluate)
+    points = [(row["step"], row["f1"]) for row in report["curve"] if "f1" in row]
+    assert points == [(3, 0.4), (6, 0.3), (10, 0.2)]
+    assert report["kept"] == 10
+    for ours, wanted in zip(seen, means, strict=True):
+        assert torch.allclose(ours, wanted, atol=1e-6)
+    assert torch.equal(weights_of(model), seen[-1])
+
+    def interrupt(progress):
+        if progress.step == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    halted = tiny()
+    report = train(halted, batch, dataclasses.replace(chosen, runs=3), on_step=interrupt)
+    assert report["stopped"] == "interrupted"
+    assert torch.allclose(weights_of(halted), means[1], atol=1e-6)  # what was begun is left out
 
 
 def test_ctrl_c_ends_after_the_step_and_the_checkpoint_continues(tmp_path):

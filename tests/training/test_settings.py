@@ -20,6 +20,7 @@ def test_settings_are_checked():
         {"quantize": "int4"},
         {"template": "x"},
         {"epochs": 0},
+        {"runs": 0},
     ):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.*fix: "):
             make_settings(wrong)
@@ -33,6 +34,14 @@ def test_sentences_that_hold_many_spans_are_seen_less_often():
     assert Settings().prompts(200, spans=10**6) == Settings().prompts(200, spans=2000)
     assert Settings().prompts(1000, spans=12_000) == Settings().prompts(1000) == 556
     assert Settings(epochs=3).prompts(200, spans=2000) == round(3 * 200 / 9)
+
+
+def test_the_fewer_sentences_the_more_runs_are_averaged():
+    runs = [Settings().averaged(sentences) for sentences in (1, 50, 120, 300, 10**6)]
+    assert runs == [3, 3, 2, 1, 1]
+    assert Settings().averaged(50, spans=600) == 1
+    assert Settings(epochs=3).averaged(50) == Settings(max_prompts=3).averaged(50) == 1
+    assert Settings(epochs=3, runs=2).averaged(10**6) == 2
 
 
 def test_the_learning_rate_falls_with_the_size_of_the_model():

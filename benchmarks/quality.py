@@ -50,6 +50,7 @@ def systems(engine: str = "llama.cpp") -> dict[str, Peer]:
     for name, model in MODELS.items():
         for kind, make, options in (
             ("", minisift.fit, {}),
+            (", one run", minisift.fit, {"runs": 1}),
             (", cold", minisift.fit, {"start": None, "loss": "full", "runs": 1}),
             (", prompt", minisift.prompt, {}),
             (", prompt 8", minisift.prompt, {"shots": 8}),

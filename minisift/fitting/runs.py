@@ -136,15 +136,14 @@ class _Run:
         if not plan.fits:
             logger.warning("This may not fit; minisift.plan tells what would help.\n%s", plan)
         spans = sum(len(example.spans) for example in prepared.examples)
-        size = worth(len(prepared.examples), spans)
-        self._worth = size
+        self._worth = worth(len(prepared.examples), spans)
         self._sample = evaluation_sample(prepared.dev, settings.seed)
         by_chance = chance(self._sample)
         at_most = 1 if is_held_out and by_chance > _TELLS else settings.evaluations
         settings = replace(
             settings,
             runs=settings.averaged(len(prepared.examples), spans),
-            learning_rate=settings.rate(plan.parameters, size if start else None),
+            learning_rate=settings.rate(plan.parameters, self._worth if start else None),
             gradient_checkpointing=plan.gradient_checkpointing,
             evaluations=min(settings.evaluations, at_most),
         )

@@ -33,8 +33,10 @@ _POINTS = 20
 class Training(Generic[RowT]):
     """One training of a model's adapter: rows in order, `settings.batch_size` a step.
 
-    `settings.runs` cut it into as many parts of equal length, each from the same start; what they learned is
-    averaged (Wortsman et al. 2022, arXiv 2203.05482). Everything random is drawn from the seed and the number of the step, so that a training that
+    `settings.runs` cut it into as many parts of equal length, each from the same start, whose adapters are
+    averaged (Wortsman et al. 2022, arXiv 2203.05482).
+
+    Everything random is drawn from the seed and the number of the step, so that a training that
     continues from a checkpoint gives the same adapter, bit by bit, as one that never stopped.
 
     objective: the model and its loss. evaluate: dev F1 of the model as it is; chance: by how much
@@ -92,7 +94,7 @@ class Training(Generic[RowT]):
         paged = settings.quantize is not None and _device(model).type == "cuda"
         self._optimizer = Optimizer(list(weights.values()), rate, paged)
         self.progress = Progress()
-        self._start = self._copy()
+        self._start = self._copy() if runs > 1 else {}
         self._best: dict[str, torch.Tensor] | None = None
 
     @property
@@ -199,10 +201,8 @@ class Training(Generic[RowT]):
         return "no better F1" if progress.worse >= self._settings.patience else ""
 
     def _end_run(self) -> None:
-        """Average what was learned with the runs before, evaluate that, and begin anew.
-
-        The averages are evaluated instead of what is on the way to them, and the last one is kept.
-        """
+        """Average what was learned with the runs before, evaluate that instead of the run, and begin anew. The
+        last average is kept."""
         progress = self.progress
         run = self._ends.index(progress.step) + 1
         learned = self._copy()

@@ -20,15 +20,13 @@ _CONTEXT = 8192
 _DRAFTED = 4
 """Tokens of each text that are read before they are chosen, at most: reading a few more costs little
 beside what a step costs anyway, and most come true."""
-_MANY = 4096
-"""Tokens of which a place's logits are asked for from which on the whole head is multiplied."""
 
 
 class TransformersEngine:
     """A causal LM of transformers with its tokenizer.
 
     model: gives the model, when it is needed. longest: tokens that it takes. batch_size: texts
-    that run at once.
+    that run at once. many: where more tokens than that may come next, the whole output head is multiplied.
     """
 
     def __init__(
@@ -38,8 +36,10 @@ class TransformersEngine:
         longest: int | None,
         *,
         batch_size: int = 16,
+        many: int = 4096,
     ) -> None:
         self._get_model = model
+        self._many = many
         self.files: Sequence[Path] = ()
         self.tokenizer = tokenizer
         self.context = min(_CONTEXT, longest or _CONTEXT)
@@ -88,7 +88,7 @@ class TransformersEngine:
             pending = [row.pending + draft for row, draft in zip(alive, drafts, strict=True)]
             wanted = 1 + max(map(len, drafts))
             states, positions = self._step(cache, positions, pending)
-            step = _Step(self.model, states[:, -wanted:])
+            step = _Step(self.model, states[:, -wanted:], self._many)
             for index, (row, draft) in enumerate(zip(alive, drafts, strict=True)):
                 row.pending = []
                 true = row.choose_along(step.places(index)[wanted - 1 - len(draft) :], draft)
@@ -174,9 +174,10 @@ class _Step:
     on a GPU for all of them at once, since there what costs time is to ask.
     """
 
-    def __init__(self, model: Any, states: torch.Tensor) -> None:
+    def __init__(self, model: Any, states: torch.Tensor, many: int) -> None:
         self._model = model
         self._states = states
+        self._many = many
         self._all: Any = None
         if states.device.type != "cpu":
             self.compute_all()
@@ -192,7 +193,7 @@ class _Step:
 
     def logits(self, row: int, place: int, tokens: Sequence[int]) -> Any:
         """Logits of tokens, [tokens] float32."""
-        if self._all is None and len(tokens) > _MANY:
+        if self._all is None and len(tokens) > self._many:
             self.compute_all()
         if self._all is not None:
             return self._all[row, place][tokens]

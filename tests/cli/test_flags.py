@@ -15,7 +15,7 @@ from minisift.training.settings import Settings
 
 SETTINGS = {
     "strategy": "src", "shots": 3, "sampling": "target", "epochs": 2.5, "max_prompts": 9,
-    "learning_rate": 0.01, "lora_rank": 4, "lora_dropout": 0.5, "batch_size": 7,
+    "runs": 2, "learning_rate": 0.01, "lora_rank": 4, "lora_dropout": 0.5, "batch_size": 7,
     "max_length": 99, "quantize": None, "gradient_checkpointing": True, "template": "chat",
     "seed": 5, "held_out": 0.5, "evaluations": 6, "patience": 8, "checkpoint_seconds": 1.5, "loss": "full",
 }  # fmt: skip

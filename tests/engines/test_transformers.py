@@ -9,7 +9,6 @@ import torch
 from support.tiny_models import TINY
 
 from minisift.decoding.protocols import Prompt
-from minisift.engines import transformers
 from minisift.engines.transformers import TransformersEngine
 
 VOCABULARY = 40
@@ -72,12 +71,11 @@ def one_by_one(model, prompt):
 @pytest.mark.parametrize("kind", TINY)
 @pytest.mark.parametrize("prefix", [(1, 2, 3), (9, 8, 7, 6, 5, 4, 3, 2)])
 @pytest.mark.parametrize("many", [VOCABULARY, VOCABULARY - 1])
-def test_ragged_batches_compute_what_single_texts_do(kind, prefix, many, monkeypatch):
+def test_ragged_batches_compute_what_single_texts_do(kind, prefix, many):
     """Padding in the cache changes nothing, sliding windows included; nor do wrong drafts, nor whether the
     whole head is multiplied."""
-    monkeypatch.setattr(transformers, "_MANY", many)
     model = TINY[kind]()
-    engine = TransformersEngine(lambda: model, None, None, batch_size=3)
+    engine = TransformersEngine(lambda: model, None, None, batch_size=3, many=many)
     texts = [[4, 5, 6, 7, 8, 9], [10], [11, 12, 13], [14, 15, 16, 17], [18, 19]]
     prompts = [Prompt(prefix, ids, Numbers(4 + 3 * at)) for at, ids in enumerate(texts)]
     together = list(engine.complete(prompts))

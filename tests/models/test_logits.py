@@ -16,11 +16,11 @@ IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
 def test_logits_are_those_of_the_model_itself(kind, cap):
     model = TINY[kind]()
     model.config.final_logit_softcapping = cap
-    parts = dict(model._modules)
+    parts = dict(model.named_children())
     tokens = torch.tensor([7, 0, 33])
     with torch.inference_mode():
         wanted = model(IDS).logits[0]
         states = hidden_states(model, input_ids=IDS)
         assert torch.allclose(logits(model, states[0]), wanted, atol=1e-5)
         assert torch.allclose(logits(model, states[0], tokens), wanted[:, tokens], atol=1e-5)
-    assert model._modules == parts
+    assert dict(model.named_children()) == parts

@@ -18,7 +18,7 @@ RECORDS = [
 FIT = """fit base columns.csv --dev columns.csv --output-dir labeler --start none --resume
     --format conll --word-column 2 --tag-column 0 --scheme io --encoding latin-1
     --names '{"PER": "human"}' --descriptions '{"LOC": "a town"}' --instruction standard
-    --strategy src --loss full --shots 2 --sampling target --epochs 3.0 --max-prompts 2 --learning-rate 0.002
+    --strategy src --loss full --shots 2 --sampling target --epochs 3.0 --max-prompts 2 --runs 2 --learning-rate 0.002
     --lora-rank 4 --lora-dropout 0.1 --batch-size 1 --max-length 900 --quantize nf4
     --gradient-checkpointing true --held-out 0.5 --evaluations 0 --patience 1
     --checkpoint-seconds 5.0 --template chat --seed 3 --json"""

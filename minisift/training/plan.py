@@ -30,7 +30,7 @@ _STATES = {"cuda": 2, "cpu": 8, "mps": 8}
 """Bytes of AdamW's two moments."""
 _CONTEXT = {"cuda": 0.7e9, "mps": 0.3e9}
 """What a GPU's libraries take for themselves."""
-_LIBRARIES, _BUFFERS = 0.4e9, 0.225e6
+_LIBRARIES, _BUFFERS = 0.3e9, 0.225e6
 """What libraries take on a CPU once they compute, and keep for each token and byte of its numbers
 (measured)."""
 _ENOUGH = 1024

@@ -17,7 +17,7 @@ _RATE, _SIZE = 1.5e-3, 134.5e6
 """The learning rate that was measured, and the parameters of the model that it was measured on."""
 _ONWARD, _ENOUGH = 0.4, 450
 """The share of it for an adapter that has learned already and goes on with few sentences, and the sentences
-from which on it takes all of it."""
+from which on it takes all of it; one run of so many is enough."""
 _RUNS = 3
 """Runs whose adapters are averaged, at most."""
 _SPANS, _MOST = 2, 1000

@@ -63,33 +63,36 @@ def test_half_of_an_adapter_changes_half_as_much(learned):
         torch.testing.assert_close(ours, theirs / 2)
 
 
-def test_a_fit_begins_with_its_share_of_a_warm_start(small_folder, small_base, train, monkeypatch):
+@pytest.fixture
+def brought(small_folder, monkeypatch):
+    """The folder of the adapter that minisift now brings for the small base: it has none of its own."""
     monkeypatch.setattr("minisift.fitting.start.warm_start", lambda source: small_folder)
+    return small_folder
+
+
+def test_a_fit_begins_with_its_share_of_a_warm_start(brought, small_base, train):
     options = {**SHORT, "learning_rate": 1e-9}
     shared, whole = (
-        minisift.fit(small_base, train[:20], start=begun, **options)
-        for begun in ("warm", small_folder)
+        minisift.fit(small_base, train[:20], start=begun, **options) for begun in ("warm", brought)
     )
     for ours, theirs in zip(adapted(shared.model()), adapted(whole.model()), strict=True):
         torch.testing.assert_close(ours, warm.SHARE * theirs, rtol=1e-3, atol=1e-6)
 
 
-def test_a_warm_start_is_judged_before_the_training(
-    small_folder, small_base, train, dev, monkeypatch
-):
+@pytest.mark.usefixtures("brought")
+def test_a_warm_start_is_judged_before_the_training(small_base, train, dev):
     """By sentences that it has not learned from, in the prompt that the labeler will have."""
-    monkeypatch.setattr("minisift.fitting.start.warm_start", lambda source: small_folder)
-    monkeypatch.setattr("minisift.fitting.runs.SHARE", 1)
-    options = {**SHORT, "learning_rate": 1e-9}
+    options = {**SHORT, "learning_rate": 1e-9}  # it labels as what it started from
     labeler = minisift.fit(small_base, dev[:20], **options)
-    shown = labeler.description.demonstrations
-    others = [example for example in dev[:20] if example not in shown]
+    made = labeler.description
+    others = [example for example in dev[:20] if example not in made.demonstrations]
     assert len(others) == 18
-    f1 = minisift.load(small_folder).prompted(shown).evaluate(others).f1
-    assert labeler.description.end_bias == end_bias(f1)
+    labeler.description = replace(made, end_bias=0)
+    f1 = labeler.evaluate(others).f1
+    assert made.end_bias == end_bias(f1)
     size = worth(20, sum(len(example.spans) for example in dev[:20]))
-    assert labeler.description.temperature == expected_temperature(size, f1)
-    given = minisift.fit(small_base, train[:20], dev_set=dev[:4], start="warm", **options)
+    assert made.temperature == expected_temperature(size, f1)
+    given = minisift.fit(small_base, train[:20], dev_set=dev[:4], **options)
     assert given.description.end_bias == end_bias(0.5)  # a dev set tells, if it is asked
 
 

@@ -6,13 +6,12 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minisift.data.examples import Example
 from minisift.fitting.judges import left_out
 from minisift.fitting.start import Start, adapter_of, digest_of
 from minisift.labeler import Labeler
@@ -22,6 +21,7 @@ from minisift.prompting.renderer import Row
 from minisift.publish.description import describe
 from minisift.publish.folder import Weights, check_folder
 from minisift.scoring.calibration import expected_temperature
+from minisift.scoring.evaluation import score
 from minisift.training.settings import Settings, make_settings, worth
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _TELLS = 0.05
 """Where F1 differs by more than this by chance alone, evaluations on the way do not tell adapters apart."""
 _ASSUMED = 0.5
 """F1 of a labeler, where nothing tells it."""
+_AT_ONCE = 4
+"""Sentences that are labelled at once before the training."""
 
 
 def fit(
@@ -177,25 +179,33 @@ class _Run:
         )
 
     def judge(self) -> None:
-        """Label some training sentences before anything has learned from them: no other F1 will be known."""
+        """Label some training sentences before anything has learned from them: no other F1 will be known.
+
+        So few at once, and so little of what is freed kept, that the training takes more memory.
+        """
         from minisift.training import sharding
+        from minisift.training.process import keep_freed_memory
 
         if self._judges and self.training.is_main and not sharding.is_asked_for():
-            self._reaches = self._f1(self._judges)
+            keep_freed_memory(False)
+            with self._ready():
+                found = list(self.labeler.stream(self._judges, batch_size=_AT_ONCE))
+            self._reaches = score(self._judges, found).f1
             logger.info("F1 %.3f before the training.", self._reaches)
 
     def _evaluate(self) -> float:
         """F1 of the network as it is on a sample of the dev set."""
-        return self._f1(self._sample)
+        with self._ready():
+            return self.labeler.evaluate(self._sample).f1
 
-    def _f1(self, examples: Sequence[Example]) -> float:
+    def _ready(self) -> AbstractContextManager[None]:
+        """Within it the network labels, as it is."""
         from minisift.models.loading import settled
         from minisift.training import sharding
 
         self._engine.forget()
         # weights that are sharded are on GPUs, which label as they train
-        with nullcontext() if sharding.is_asked_for() else settled(self._network()):
-            return self.labeler.evaluate(examples).f1
+        return nullcontext() if sharding.is_asked_for() else settled(self._network())
 
     def train(self) -> bool:
         """Train, calibrate, and describe both; returns whether the training was interrupted."""

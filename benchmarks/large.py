@@ -145,7 +145,7 @@ def measure(given: argparse.Namespace, length: int) -> dict[str, Any]:
         ends.append(time.monotonic())
 
     objective = CausalObjective(model)
-    report = Training(objective, rows, settings, tokens=planned.tokens, on_step=on_step).run()
+    report = Training(objective, [rows], settings, tokens=planned.tokens, on_step=on_step).run()
     seconds = statistics.median(b - a for a, b in itertools.pairwise(ends[1:]))
     step = rows[: given.batch_size]
     largest = max(pack(step, planned.tokens), key=len)

@@ -52,7 +52,7 @@ def minisift_steps(prepared: Prepared) -> list[float]:
     objective = CausalObjective(Network(prepared.source, prepared.settings, plan.unpacked)())
     Training(
         objective,
-        prepared.rows,
+        prepared.runs,
         prepared.settings,
         tokens=plan.tokens,
         on_step=lambda _: times.append(time.monotonic()),

@@ -13,7 +13,7 @@ from typing import Any, Literal, overload
 
 from minisift.data.examples import Example, Span
 from minisift.data.reading import as_examples, some_examples
-from minisift.decoding.labelling import OnLong, Stream
+from minisift.decoding.labelling import Answer, OnLong, Stream
 from minisift.decoding.protocols import Engine
 from minisift.progress import bar
 from minisift.prompting.renderer import RenderedExample, Renderer
@@ -172,31 +172,45 @@ class Labeler:
         return Stream(_above(shown, thresholds, counts), counts)
 
     def calibrate(
-        self, examples: Any, *, expected: float | None = None, progress: bool = False
+        self,
+        examples: Any,
+        *,
+        expected: float | None = None,
+        answers: Sequence[Answer] | None = None,
+        progress: bool = False,
     ) -> Report:
         """Fit the temperature of the scores on labelled examples; returns the report on these.
 
         Scores then mean what they say: of spans scored about 0.8, about 80% are right. Which
-        spans are found does not change. `fit` does this on its dev set. expected: the temperature that is
-        likely beforehand, which few examples only move (see `calibration.fit_temperature`). Raises
-        ValueError where there are no examples.
+        spans are found does not change. `fit` does this with sentences that it held out. expected: the temperature
+        that is likely beforehand, which few examples only move (see `calibration.fit_temperature`). answers:
+        what `answers` gave for the examples, where they are labelled already. Raises ValueError where there are
+        no examples.
         """
+        examples = some_examples(examples)
+        counts = Counter[str]()
+        if answers is None:
+            answers, counts = self.answers(examples, progress=progress), self.counts
+        lines = [choices for answer in answers for choices in answer.choices]
+        right = [
+            span in example.spans
+            for example, answer in zip(examples, answers, strict=True)
+            for span in answer.spans
+        ]
+        temperature = round(fit_temperature(lines, right, expected), 3)
+        self.description = replace(self.description, temperature=temperature)
+        return score(examples, [answer.scored(temperature) for answer in answers], counts)
+
+    def answers(
+        self, examples: Any, *, batch_size: int | None = None, progress: bool = False
+    ) -> list[Answer]:
+        """The spans of each text with what their scores come from, whatever the temperature: for `calibrate`."""
         examples = some_examples(examples)
         self.counts = counts = Counter[str]()
         source = bar(examples, desc="labelling", unit="text") if progress else examples
         bias = self.description.end_bias
-        parts = list(self._predictor.parts(source, counts, end_bias=bias))
-        gold = iter(examples)
-        lines: list[Sequence[Any]] = []
-        right: list[bool] = []
-        current: Sequence[Span] = ()
-        for part, is_first in zip(parts, [True, *(p.is_last for p in parts)], strict=False):
-            current = next(gold).spans if is_first else current
-            lines += part.choices
-            right += [span in current for span in part.spans]
-        temperature = round(fit_temperature(lines, right, expected), 3)
-        self.description = replace(self.description, temperature=temperature)
-        return score(examples, self._predictor.spans(parts, temperature), counts)
+        parts = self._predictor.parts(source, counts, at_once=batch_size, end_bias=bias)
+        return list(self._predictor.answers(parts))
 
     def lean(self, f1: float) -> None:
         """From now on find as many spans as are best where the reachable F1 is about this.

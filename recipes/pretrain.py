@@ -94,7 +94,7 @@ def train(
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     training: Training[Row] = Training(
         CausalObjective(network()),
-        rows,
+        [rows],
         settings,
         checkpoint=checkpoint,
         identity=f"{source.fingerprint} {digest_of(start)}",

@@ -235,7 +235,7 @@ def fit_token_classifier(
     rows = itertools.islice(_epochs(tagger, examples, chosen.seed), chosen.prompts(len(examples)))
     Training(
         objective,
-        list(rows),
+        [list(rows)],
         chosen,
         evaluate=(lambda: tagger.evaluate(sample).f1) if sample and chosen.evaluations else None,
         chance=chance(sample),

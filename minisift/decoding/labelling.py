@@ -20,6 +20,10 @@ _SCARCE = 64
 """Tokens of a text that a context has to have room for beside the demonstrations."""
 
 
+Plain = list[tuple[tuple[int, int, str, str], list[list[float] | None]]]
+"""An `Answer` as a checkpoint holds it."""
+
+
 @dataclass(frozen=True)
 class Part:
     """An answer to a window: its spans, and what each one's line was chosen from."""
@@ -29,6 +33,36 @@ class Part:
     choices: list[Sequence[Any]]
     is_last: bool
     """Whether it is the last of its text."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The spans of a whole text, and what each one's line was chosen from."""
+
+    spans: list[Span]
+    choices: list[Sequence[Any]]
+
+    def scored(self, temperature: float) -> list[Span]:
+        """The spans with their scores."""
+        return [
+            replace(span, score=probability(choices, temperature))
+            for span, choices in zip(self.spans, self.choices, strict=True)
+        ]
+
+    def to_plain(self) -> Plain:
+        """The same in lists, numbers and strings."""
+        return [
+            (
+                (span.start, span.end, span.label, span.text),
+                [None if gaps is None else [float(gap) for gap in gaps] for gaps in choices],
+            )
+            for span, choices in zip(self.spans, self.choices, strict=True)
+        ]
+
+    @classmethod
+    def from_plain(cls, plain: Plain) -> Answer:
+        """The inverse of `to_plain`."""
+        return cls([Span(*span) for span, _ in plain], [choices for _, choices in plain])
 
 
 @dataclass
@@ -133,6 +167,21 @@ class Predictor:
             if part.is_last:
                 yield stitch(answered)
                 answered = []
+
+    def answers(self, parts: Iterable[Part]) -> Iterator[Answer]:
+        """The same with what its spans' lines were chosen from, instead of scores."""
+        text: list[Part] = []
+        for part in parts:
+            text.append(part)
+            if part.is_last:
+                lines = {
+                    (span.start, span.end, span.label): choices
+                    for part in text
+                    for span, choices in zip(part.spans, part.choices, strict=True)
+                }
+                spans = next(self.spans(text, 1.0))
+                yield Answer(spans, [lines[span.start, span.end, span.label] for span in spans])
+                text = []
 
     def prompt(self, example: Example) -> Prompt:
         """The prompt of a text in one piece."""

@@ -9,19 +9,20 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minisift.decoding.labelling import Answer, Plain
 from minisift.fitting.judges import left_out
 from minisift.fitting.start import Start, adapter_of, digest_of
 from minisift.labeler import Labeler
 from minisift.models.warm import SHARE
-from minisift.prompting.demonstrations import for_labelling
 from minisift.prompting.renderer import Row
 from minisift.publish.description import describe
 from minisift.publish.folder import Weights, check_folder
 from minisift.scoring.calibration import expected_temperature
-from minisift.scoring.evaluation import score
+from minisift.scoring.evaluation import Report, score
 from minisift.training.settings import Settings, make_settings, worth
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def fit(
     model: a bundled name ("smollm2-135m", "gemma-3-270m"), hub id, folder or .gguf file.
     train_set: a list of `Example`, a path or a Hugging Face `Dataset`. dev_set likewise: it tells
     whether an adapter on the way was better than the last one, calibrates the scores, and its F1
-    travels with the labeler; without one a tenth of 100 and more sentences is held out (`held_out`).
+    travels with the labeler; without one some of the sentences are held out, or each of several runs leaves
+    others out (`held_out`).
     output_dir: where to write the adapter folder. names, descriptions and instruction: see
     `task.make_task`; no instruction by default, since trained models do better without.
     start: "warm", half of the adapter that minisift brings for the base model, if it brings one: it has
@@ -87,9 +89,9 @@ def fit(
         adapter = _begin(start, prepared, Path(scratch), output_dir)
         share = SHARE if start == "warm" else 1
         run = _Run(prepared, dev_set is None, checkpoint, on_step, adapter, share)
-        if start == "warm" and adapter and not prepared.dev:
+        if start == "warm" and adapter and not run.has_new:
             run.judge()
-    if start not in ("warm", None) and dev_set is None and prepared.dev:
+    if start not in ("warm", None) and dev_set is None and run.has_new:
         logger.warning(
             "What was held out as the dev set may be among what start has learned, and scores on it too "
             "good; fix: give a dev_set that it has not seen."
@@ -130,10 +132,9 @@ class _Run:
         from minisift.training.network import Network
 
         settings, source, renderer = prepared.settings, prepared.source, prepared.renderer
-        self._dev = prepared.dev
-        shown = for_labelling(
-            renderer, prepared.rendered, settings.shots, settings.seed, settings.max_length
-        )
+        self._dev, self._folds, shown = prepared.dev, prepared.folds, prepared.shown
+        held_out = list(chain(prepared.dev if is_held_out else [], *prepared.folds))
+        self.has_new = bool(prepared.dev or held_out)
         plan = prepared.plan()
         if not plan.fits:
             logger.warning("This may not fit; minisift.plan tells what would help.\n%s", plan)
@@ -144,7 +145,7 @@ class _Run:
         at_most = 1 if is_held_out and by_chance > _TELLS else settings.evaluations
         settings = replace(
             settings,
-            runs=settings.averaged(len(prepared.examples), spans),
+            runs=len(prepared.runs),
             learning_rate=settings.rate(plan.parameters, self._worth if start else None),
             gradient_checkpointing=plan.gradient_checkpointing,
             evaluations=min(settings.evaluations, at_most),
@@ -157,7 +158,7 @@ class _Run:
             "seed": settings.seed,
             "start": begun,
             "sentences": len(prepared.examples),
-            "held_out": len(prepared.dev) if is_held_out else 0,
+            "held_out": len(held_out),
             "prompts": len(prepared.rows),
             "left_out": prepared.left_out,
         }
@@ -165,11 +166,14 @@ class _Run:
         description = describe(renderer, prepared.rendered, shown, base, made)
         self.labeler = Labeler(description, self._engine, Weights(self._network))
         self._reaches = None if start is None else _ASSUMED
+        if any(self._folds):
+            self.labeler.lean(_ASSUMED)
         self._judges = left_out(renderer, prepared.rendered, shown, settings.seed)
         self.training: Training[Row] = Training(
             CausalObjective(self._network()),
-            prepared.rows,
+            prepared.runs,
             settings,
+            after_run=self._label_left_out if any(prepared.folds) else None,
             evaluate=self._evaluate if self._sample and settings.evaluations else None,
             chance=by_chance,
             checkpoint=checkpoint,
@@ -198,6 +202,13 @@ class _Run:
         with self._ready():
             return self.labeler.evaluate(self._sample).f1
 
+    def _label_left_out(self, run: int) -> list[Plain]:
+        """What a run that has ended says to the sentences that it did without."""
+        with self._ready():
+            fold = self._folds[run]
+            answers = self.labeler.answers(fold, batch_size=_AT_ONCE) if fold else []
+        return [answer.to_plain() for answer in answers]
+
     def _ready(self) -> AbstractContextManager[None]:
         """Within it the network labels, as it is."""
         from minisift.models.loading import settled
@@ -217,28 +228,35 @@ class _Run:
         if not sharding.is_asked_for():
             settle(self._network())
         self._engine.forget()
-        best = self.training.progress.best
-        reaches = self._reaches if best < 0 else best
+        interrupted = bool(report.get("stopped") == "interrupted")
+        told: list[list[Plain]] = self.training.progress.answers
+        answers = [Answer.from_plain(answer) for run in told for answer in run]
+        labelled = list(chain.from_iterable(self._folds[: len(told)]))
+        best, reaches = self.training.progress.best, self._reaches
+        if labelled:
+            reaches = score(labelled, [answer.spans for answer in answers]).f1
+        elif best >= 0:
+            reaches = best
         if reaches is not None:
             self.labeler.lean(reaches)
         expected = expected_temperature(self._worth, _ASSUMED if reaches is None else reaches)
         self.labeler.description = replace(self.labeler.description, temperature=expected)
-        interrupted = bool(report.get("stopped") == "interrupted")
-        if self._dev and not interrupted and (self.training.is_main or sharding.is_asked_for()):
-            scores = self._calibrate(expected)
-            self.labeler.description = self.labeler.description.with_made(scores={"dev": scores})
+        if labelled:
+            self._note(self.labeler.calibrate(labelled, expected=expected, answers=answers))
+        elif self._dev and not interrupted and (self.training.is_main or sharding.is_asked_for()):
+            self._note(self.labeler.calibrate(self._dev, expected=expected, progress=True))
         return interrupted
 
-    def _calibrate(self, expected: float) -> dict[str, Any]:
-        """Calibrate the labeler; returns its scores on the dev set."""
-        report = self.labeler.calibrate(self._dev, expected=expected, progress=True)
+    def _note(self, report: Report) -> None:
+        """Note the scores on sentences that were left out."""
+        scores = {"dev": report.to_dict()}
+        self.labeler.description = self.labeler.description.with_made(scores=scores)
         logger.info(
             "dev F1 %.3f; scores are off by %.3f on average, at temperature %.2f.",
             report.f1,
             report.calibration_error,
             self.labeler.description.temperature,
         )
-        return report.to_dict()
 
     def end(self) -> None:
         """Let go of sharded weights, which the processes can only compute with together."""

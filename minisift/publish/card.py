@@ -38,7 +38,9 @@ def card(
         _labels(description),
     ]
     if "scores" in made:
-        sections.append(_scores(made["scores"]["dev"]))
+        runs = made.get("settings", {}).get("runs") or 1
+        of_runs = runs > 1 and made.get("held_out", 0) > 0
+        sections.append(_scores(made["scores"]["dev"], of_runs))
     sections.append(_training(description, has_curve))
     if verification:
         sections.append(_verification(verification))
@@ -77,15 +79,19 @@ def _labels(description: Description) -> str:
     return "## Labels\n\n" + _table(["label", "in the prompt", "meaning"], rows)
 
 
-def _scores(report: Mapping[str, Any]) -> str:
+def _scores(report: Mapping[str, Any], of_runs: bool) -> str:
+    """of_runs: whether each sentence was labelled by one of the runs that were averaged."""
     scored = [*report["per_label"].items(), ("micro", report["micro"])]
     rows = [
         [label, *(f"{row[name]:.3f}" for name in ("precision", "recall", "f1")), row["gold"]]
         for label, row in scored
     ]
     head = ["label", "precision", "recall", "F1", "spans"]
+    which = "that were left out of training and prompt"
+    if of_runs:
+        which = "that one of the averaged runs had left out, which labelled them"
     return (
-        f"## Scores\n\nOn {report['sentences']} sentences that were left out of training and prompt (exact "
+        f"## Scores\n\nOn {report['sentences']} sentences {which} (exact "
         f"range and label; calibration error {report['calibration_error']:.3f}):\n\n{_table(head, rows)}"
     )
 

@@ -34,6 +34,8 @@ def save(path: Path, state: State) -> None:
     """Write a checkpoint; raises OSError if it cannot be, and leaves an older one as it was."""
     content = {field.name: getattr(state, field.name) for field in fields(State)}
     content["progress"] = asdict(state.progress)
+    if not state.progress.answers:
+        del content["progress"]["answers"]  # files of one run are as they always were
     try:
         with whole(path) as draft:
             torch.save(content, draft)

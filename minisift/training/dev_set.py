@@ -6,7 +6,7 @@ import logging
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from minisift.data.examples import Example
 
@@ -27,16 +27,9 @@ def hold_out(
     """
     if len(examples) < _FEW or not share:
         return examples, []
-    left = Counter(label for e in examples for label in {s.label for s in e.spans})
-    wanted = min(round(share * len(examples)), _MOST_HELD_OUT)
     order = list(range(len(examples)))
     random.Random(seed).shuffle(order)
-    taken: list[int] = []
-    for index in order:
-        labels = {span.label for span in examples[index].spans}
-        if len(taken) < wanted and all(left[label] > _SCARCE for label in labels):
-            taken.append(index)
-            left.subtract(labels)
+    taken = _spared(order, examples, min(round(share * len(examples)), _MOST_HELD_OUT))
     logger.warning(
         "No dev set: %d of %d sentences are held out as one (held_out=0 trains on all).",
         len(taken),
@@ -47,6 +40,38 @@ def hold_out(
         [example for index, example in enumerate(examples) if index not in held],
         [examples[index] for index in taken],
     )
+
+
+def leave_out(
+    examples: Sequence[Example], shown: Collection[str], runs: int, share: float, seed: int
+) -> list[list[Example]]:
+    """For each run of a training others of the examples, this share of them, which it is to do without, so that
+    it can label them as new ones.
+
+    None is among the texts that are `shown` in every prompt; a run keeps half of all texts, and what a label
+    needs to keep five examples.
+    """
+    order = [index for index, example in enumerate(examples) if example.text not in shown]
+    random.Random(seed).shuffle(order)
+    wanted = min(round(share * len(examples)), len({example.text for example in examples}) // 2)
+    folds: list[list[Example]] = []
+    for _ in range(runs):
+        folds.append([examples[index] for index in _spared(order, examples, wanted)])
+        taken = {example.text for example in folds[-1]}
+        order = [index for index in order if examples[index].text not in taken]
+    return folds
+
+
+def _spared(order: Iterable[int], examples: Sequence[Example], wanted: int) -> list[int]:
+    """The first so many examples, in this order, that leave five of each of their labels."""
+    left = Counter(label for example in examples for label in {s.label for s in example.spans})
+    taken: list[int] = []
+    for index in order:
+        labels = {span.label for span in examples[index].spans}
+        if len(taken) < wanted and all(left[label] > _SCARCE for label in labels):
+            taken.append(index)
+            left.subtract(labels)
+    return taken
 
 
 def evaluation_sample(dev: Sequence[Example], seed: int) -> Sequence[Example]:

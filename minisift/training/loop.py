@@ -6,9 +6,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from functools import partial
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -26,6 +27,7 @@ from minisift.training.progress import Progress
 from minisift.training.protocols import Objective, RowT
 from minisift.training.settings import Settings
 
+_Found = TypeVar("_Found")
 _POINTS = 20
 """Points of a learning curve."""
 
@@ -33,13 +35,15 @@ _POINTS = 20
 class Training(Generic[RowT]):
     """One training of a model's adapter: rows in order, `settings.batch_size` a step.
 
-    `settings.runs` cut it into as many parts of equal length, each from the same start, whose adapters are
-    averaged (Wortsman et al. 2022, arXiv 2203.05482).
+    It may have several runs, each from the same start, whose adapters are averaged (Wortsman et al. 2022, arXiv
+    2203.05482).
 
     Everything random is drawn from the seed and the number of the step, so that a training that
     continues from a checkpoint gives the same adapter, bit by bit, as one that never stopped.
 
-    objective: the model and its loss. evaluate: dev F1 of the model as it is; chance: by how much
+    objective: the model and its loss. runs: the rows of each. after_run: is called with a run's number when it
+    ends, while the model has what that run learned; what it returns travels in checkpoints and is in
+    `progress.answers` in the end. evaluate: dev F1 of the model as it is; chance: by how much
     two of them differ by chance alone, so that a lower one is no reason to prefer an earlier adapter,
     whose learning rate had not come to rest; checkpoint: the file to keep the state in; tokens: what
     a pass may hold, halved whenever memory runs out; identity: tells checkpoints of other base
@@ -51,9 +55,10 @@ class Training(Generic[RowT]):
     def __init__(
         self,
         objective: Objective[RowT],
-        rows: Sequence[RowT],
+        runs: Sequence[Sequence[RowT]],
         settings: Settings,
         *,
+        after_run: Callable[[int], Any] | None = None,
         evaluate: Callable[[], float] | None = None,
         chance: float = 0.0,
         checkpoint: Path | None = None,
@@ -67,11 +72,12 @@ class Training(Generic[RowT]):
         self._chance = chance
         self._checkpoint = checkpoint
         self._on_step = on_step
+        self._after_run = after_run
         size = settings.batch_size
-        self._steps = [rows[first : first + size] for first in range(0, len(rows), size)]
-        runs = min(settings.runs or 1, len(self._steps))
-        self._ends = [len(self._steps) * run // runs for run in range(1, runs + 1)]
-        self._digest = checkpoints.digest(rows, settings, identity)
+        steps = [[rows[at : at + size] for at in range(0, len(rows), size)] for rows in runs]
+        self._steps = list(chain.from_iterable(steps))
+        self._ends = list(accumulate(map(len, steps)))
+        self._digest = checkpoints.digest(list(chain.from_iterable(runs)), settings, identity)
         model = objective.model
         self._is_sharded = sharding.is_asked_for()
         where = default_device() if self._is_sharded else _device(model).type
@@ -94,7 +100,7 @@ class Training(Generic[RowT]):
         paged = settings.quantize is not None and _device(model).type == "cuda"
         self._optimizer = Optimizer(list(weights.values()), rate, paged)
         self.progress = Progress()
-        self._start = self._copy() if runs > 1 else {}
+        self._start = self._copy() if len(runs) > 1 else {}
         self._best: dict[str, torch.Tensor] | None = None
 
     @property
@@ -205,6 +211,8 @@ class Training(Generic[RowT]):
         last average is kept."""
         progress = self.progress
         run = self._ends.index(progress.step) + 1
+        if self._after_run is not None:
+            progress.answers.append(self._labelling(partial(self._after_run, run - 1)))
         learned = self._copy()
         if self._best is not None:
             learned = {n: torch.lerp(self._best[n], w, 1 / run) for n, w in learned.items()}
@@ -219,16 +227,22 @@ class Training(Generic[RowT]):
     def _score(self, chance: float) -> dict[str, float]:
         """The dev F1; the adapter is kept unless an earlier one was better by more than chance."""
         assert self._evaluate is not None
-        f1 = [0.0]
+        f1 = self._labelling(self._evaluate)
+        if self.progress.keeps(f1, chance):
+            self._best = self._copy()
+        return {"f1": round(f1, 4)}
+
+    def _labelling(self, call: Callable[[], _Found]) -> _Found:
+        """What a call finds out with the model ready to label, by one process for all."""
+        found: list[Any] = [None]
         if self.is_main or self._is_sharded:
             self._switch(training=False)
-            f1 = [self._evaluate()]
+            found = [call()]
             self._switch(training=True)
         if self._accelerator.num_processes > 1:
-            broadcast_object_list(f1)
-        if self.progress.keeps(f1[0], chance):
-            self._best = self._copy()
-        return {"f1": round(f1[0], 4)}
+            broadcast_object_list(found)
+        answer: _Found = found[0]
+        return answer
 
     def _save(self) -> None:
         if self._checkpoint is not None and self.is_main:

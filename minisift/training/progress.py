@@ -25,6 +25,8 @@ class Progress:
     """The step whose adapter is kept, of those that were evaluated."""
     worse: int = 0
     """Evaluations since then."""
+    answers: list[Any] = field(default_factory=list)
+    """What was found out at the end of each run."""
 
     def add(self, loss: float, tokens: int) -> None:
         """Count an update in. loss: its mean over so many target tokens."""

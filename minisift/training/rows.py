@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from minisift.decoding.grammar import Language, Vocabulary
@@ -13,34 +13,47 @@ from minisift.training.settings import Settings
 
 
 def training_rows(
-    renderer: Renderer, examples: Sequence[RenderedExample], settings: Settings
-) -> tuple[list[Row], dict[str, int]]:
-    """The rows of a whole training, in order, and how much was left out to fit `max_length`."""
-    rows: list[Row] = []
+    renderer: Renderer,
+    examples: Sequence[RenderedExample],
+    settings: Settings,
+    left_out: Sequence[Collection[str]] = (),
+) -> tuple[list[list[Row]], dict[str, int]]:
+    """The rows of each run of a training, in order, and how much was left out to fit `max_length`.
+
+    left_out: the texts that each run does without; as many runs as the settings say where there is none.
+    """
+    runs: list[list[Row]] = []
     dropped = too_long = 0
-    spans = sum(len(rendered.example.spans) for rendered in examples)
-    size = len(examples), spans
-    count = settings.averaged(*size) * settings.prompts(*size)
-    drawn = draws(examples, settings.shots, settings.sampling, settings.seed)
-    for demonstrations, target in itertools.islice(drawn, count):
-        try:
-            kept = renderer.fitting(
-                demonstrations,
-                target.key,
-                target.text,
-                settings.max_length,
-                len(target.response),
-            )
-        except ValueError:
-            too_long += 1
-            continue
-        dropped += len(demonstrations) - len(kept)
-        rows.append(renderer.row(kept, target, settings.strategy))
-    if not rows:
+    for run, without in enumerate(left_out or [()] * settings.averaged(*_size(examples))):
+        kept = [example for example in examples if example.example.text not in without]
+        rows: list[Row] = []
+        # seeds have 32 bits, so that no other seed's run draws the same
+        drawn = draws(kept, settings.shots, settings.sampling, settings.seed + (run << 32))
+        for demonstrations, target in itertools.islice(drawn, settings.prompts(*_size(kept))):
+            try:
+                shown = renderer.fitting(
+                    demonstrations,
+                    target.key,
+                    target.text,
+                    settings.max_length,
+                    len(target.response),
+                )
+            except ValueError:
+                too_long += 1
+                continue
+            dropped += len(demonstrations) - len(shown)
+            rows.append(renderer.row(shown, target, settings.strategy))
+        runs.append(rows)
+    if not any(runs):
         raise ValueError(
             f"no training sentence fits max_length={settings.max_length} tokens; fix: raise it"
         )
-    return rows, {"demonstrations dropped": dropped, "prompts too long": too_long}
+    return runs, {"demonstrations dropped": dropped, "prompts too long": too_long}
+
+
+def _size(examples: Sequence[RenderedExample]) -> tuple[int, int]:
+    """Sentences and spans."""
+    return len(examples), sum(len(rendered.example.spans) for rendered in examples)
 
 
 def with_choices(

@@ -20,6 +20,8 @@ _ONWARD, _ENOUGH = 0.4, 450
 from which on it takes all of it; one run of so many is enough."""
 _RUNS = 3
 """Runs whose adapters are averaged, at most."""
+_HELD_OUT = 0.1
+"""The share of the sentences that a run does without; twice as much where two others learn from them."""
 _SPANS, _MOST = 2, 1000
 """Spans of a sentence from which on it tells more than one sentence does, and the sentences that many spans
 are worth at most: no more was measured."""
@@ -71,8 +73,10 @@ class Settings:
     gradient_checkpointing: bool | None = None
     """Recompute activations to save memory; None: on a CPU no (a quarter faster), on a GPU yes, but `fit`
     does without where a whole step fits."""
-    held_out: float = 0.1
-    """Share of 100 and more sentences to hold out as the dev set where none is given; 0: none."""
+    held_out: float | None = None
+    """Share of the sentences to hold out where no dev set is given: of 100 and more, as the dev set (None: a
+    tenth); where several runs are averaged, others in each run, which labels them at its end (None: a
+    tenth of two runs, a fifth of more; half at most). 0: none."""
     evaluations: int = 4
     """Times that the training stops to label dev sentences; of these adapters the last is kept, unless
     an earlier one was better by more than chance. Once, at the end, where what is held out is too little to
@@ -113,7 +117,7 @@ class Settings:
                 ("batch_size", self.batch_size > 0, "above 0"),
                 ("max_length", self.max_length > 0, "above 0"),
                 ("quantize", self.quantize in (*get_args(Quantization), None), "'nf4' or None"),
-                ("held_out", 0 <= self.held_out < 1, "at least 0 and below 1"),
+                ("held_out", 0 <= (self.held_out or 0) < 1, "at least 0 and below 1"),
                 ("evaluations", self.evaluations >= 0, "0 or more"),
                 ("patience", self.patience > 0, "above 0"),
                 ("checkpoint_seconds", self.checkpoint_seconds >= 0, "0 or more"),
@@ -131,6 +135,12 @@ class Settings:
         if self.runs or self.epochs or self.max_prompts:
             return self.runs or 1
         return max(1, min(_RUNS, round(math.sqrt(_ENOUGH / worth(sentences, spans)))))
+
+    def share_held_out(self, runs: int) -> float:
+        """The share of the sentences that each of so many runs does without, where there is no dev set."""
+        if self.held_out is not None:
+            return self.held_out
+        return _HELD_OUT * max(1, min(runs - 1, 2))
 
     def prompts(self, sentences: int, spans: int = 0) -> int:
         """Training prompts of a run for a data set of so many sentences and spans."""
@@ -182,7 +192,7 @@ class Options(TypedDict, total=False):
     max_length: int
     quantize: Quantization | None
     gradient_checkpointing: bool | None
-    held_out: float
+    held_out: float | None
     evaluations: int
     patience: int
     checkpoint_seconds: float

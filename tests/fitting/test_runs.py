@@ -79,6 +79,36 @@ def test_what_is_held_out_is_labelled_once_where_it_cannot_tell_adapters_apart(s
     assert counts == [1, 4]
 
 
+def test_of_several_runs_each_labels_what_it_left_out(small_base, train, tmp_path, caplog):
+    """Their answers calibrate the average, and killed between two runs none is lost."""
+    settings = {"epochs": 0.5, "runs": 2, "shots": 2, "output_dir": tmp_path / "halted"}
+    sentences = train[:40]
+    whole = minisift.fit(small_base, sentences, **{**settings, "output_dir": None})
+    made = whole.description.made
+    assert made["sentences"] == 40
+    assert 0 < made["held_out"] <= 16
+    assert made["held_out"] == made["scores"]["dev"]["sentences"]
+    assert whole.description.end_bias == end_bias(made["scores"]["dev"]["micro"]["f1"])
+
+    def interrupt(progress):
+        if progress.step == made["training"]["steps"] - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    halted = minisift.fit(small_base, sentences, on_step=interrupt, **settings)
+    told = halted.description.made["scores"]["dev"]["sentences"]
+    assert 0 < told < made["held_out"]  # those of the run that had ended
+    resumed = minisift.fit(small_base, sentences, resume=True, **settings)
+    assert resumed.description.made["scores"] == made["scores"]
+    card = (tmp_path / "halted" / "README.md").read_text()
+    assert f"{made['held_out']} sentences that one of the averaged runs had left out" in card
+    assert resumed.description.temperature == whole.description.temperature
+    for ours, theirs in zip(resumed.model().parameters(), whole.model().parameters(), strict=True):
+        assert ours.equal(theirs)
+    none = minisift.fit(small_base, sentences, held_out=0, **{**settings, "output_dir": None})
+    assert none.description.made["held_out"] == 0
+    assert "scores" not in none.description.made
+
+
 def test_each_step_is_told_of(small_base, train):
     steps = []
     options = {"max_prompts": 6, "shots": 1, "held_out": 0, "batch_size": 2}

@@ -27,7 +27,7 @@ def train(path, prompts, dropout, *words):
         assert quantized == "nf4"
     model = add_lora(base, 4, dropout, 0)
     chosen = Settings(learning_rate=1e-2, quantize=None, checkpoint_seconds=0, batch_size=4)
-    training = Training(CausalObjective(model), random_rows(prompts), chosen, checkpoint=path)
+    training = Training(CausalObjective(model), [random_rows(prompts)], chosen, checkpoint=path)
     if "resume" in words:
         training.resume()
     check_shares(model)

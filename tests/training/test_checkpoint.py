@@ -32,10 +32,20 @@ def begin(path=None, on_step=None, runs=1):
     def evaluate():
         return (0.3, 0.5, 0.4, 0.45)[sum("f1" in point for point in training.progress.curve)]
 
+    def after_run(run):
+        return run, float(sum(weight.abs().sum() for weight in training.weights().values()))
+
     objective = CausalObjective(add_lora(tiny(), 4, 0.3, 0))
-    chosen = dataclasses.replace(OFTEN, runs=runs)
+    rows = random_rows(40)
+    size = len(rows) // runs
     training = Training(
-        objective, random_rows(40), chosen, evaluate=evaluate, checkpoint=path, on_step=on_step
+        objective,
+        [rows[first : first + size] for first in range(0, len(rows), size)],
+        OFTEN,
+        after_run=after_run if runs > 1 else None,
+        evaluate=evaluate,
+        checkpoint=path,
+        on_step=on_step,
     )
     return training
 
@@ -59,6 +69,8 @@ def test_ended_at_any_step_it_continues_to_the_same_adapter(runs, kept, tmp_path
     for point in (*report["curve"], *wanted["curve"]):
         del point["seconds"]
     assert {**report, "seconds": 0} == {**wanted, "seconds": 0}
+    assert training.progress.answers == whole.progress.answers
+    assert len(whole.progress.answers) == (0 if runs == 1 else runs)
     weights = training.weights()
     assert all(weights[name].equal(weight) for name, weight in whole.weights().items())
 
@@ -82,7 +94,7 @@ def test_killed_at_any_moment_it_continues_to_the_same_adapter(tmp_path):
 
 def test_the_file_is_what_earlier_versions_wrote(tmp_path):
     path = tmp_path / "run.checkpoint"
-    Training(CausalObjective(tiny()), random_rows(4), OFTEN, checkpoint=path).run()
+    Training(CausalObjective(tiny()), [random_rows(4)], OFTEN, checkpoint=path).run()
     state = torch.load(path, weights_only=True)
     assert set(state) == {"digest", "weights", "optimizer", "progress", "best"}
     assert set(state["progress"]) == {
@@ -94,22 +106,24 @@ def test_the_file_is_what_earlier_versions_wrote(tmp_path):
 def test_it_continues_with_activations_kept_or_recomputed(tmp_path):
     path = tmp_path / "run.checkpoint"
     batch = random_rows(4)
-    Training(CausalObjective(tiny()), batch, OFTEN, checkpoint=path).run()
+    Training(CausalObjective(tiny()), [batch], OFTEN, checkpoint=path).run()
     other = dataclasses.replace(OFTEN, gradient_checkpointing=True)
-    assert Training(CausalObjective(tiny()), batch, other, checkpoint=path).resume()
+    assert Training(CausalObjective(tiny()), [batch], other, checkpoint=path).resume()
 
 
 def test_the_checkpoint_of_another_training_is_refused(tmp_path):
     path = tmp_path / "run.checkpoint"
     batch = random_rows(4)
-    Training(CausalObjective(tiny()), batch, OFTEN, checkpoint=path).run()
+    Training(CausalObjective(tiny()), [batch], OFTEN, checkpoint=path).run()
     others = (
         (batch[1:], OFTEN, ""),
         (batch, dataclasses.replace(OFTEN, seed=1), ""),
         (batch, OFTEN, "another model"),
     )
     for rows, chosen, identity in others:
-        other = Training(CausalObjective(tiny()), rows, chosen, checkpoint=path, identity=identity)
+        other = Training(
+            CausalObjective(tiny()), [rows], chosen, checkpoint=path, identity=identity
+        )
         with pytest.raises(ValueError, match=r"run\.checkpoint.*other data"):
             other.resume()
 
@@ -118,7 +132,7 @@ def test_a_full_disk_leaves_the_older_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "run.checkpoint"
 
     def train():
-        Training(CausalObjective(tiny()), random_rows(10), OFTEN, checkpoint=path).run()
+        Training(CausalObjective(tiny()), [random_rows(10)], OFTEN, checkpoint=path).run()
 
     train()
     before, real = path.read_bytes(), torch.save

@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_adapter_and_a_checkpoint_continues_to_it(t
     settings = dataclasses.replace(QUICK, gradient_checkpointing=thrifty)
 
     def training(**options):
-        return Training(CausalObjective(loaded(thrifty)), rows, settings, **options)
+        return Training(CausalObjective(loaded(thrifty)), [rows], settings, **options)
 
     whole, again = training(), training()
     whole.run(), again.run()
@@ -88,7 +88,7 @@ def test_when_memory_runs_out_passes_get_smaller(caplog):
     torch.cuda.set_per_process_memory_fraction(6e9 / whole)
     try:
         objective = CausalObjective(loaded(False))
-        report = Training(objective, rows, settings, tokens=16 * 600).run()
+        report = Training(objective, [rows], settings, tokens=16 * 600).run()
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert report["steps"] == 2

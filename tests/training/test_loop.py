@@ -1,6 +1,5 @@
 """The loop: the loss it follows, what it does when memory runs out, which adapter it keeps."""
 
-import dataclasses
 import os
 import signal
 
@@ -19,7 +18,11 @@ from minisift.training.loss import CausalObjective
 
 
 def train(model, batch, chosen, **options):
-    return Training(CausalObjective(model), batch, chosen, **options).run()
+    return train_runs(model, [batch], chosen, **options)
+
+
+def train_runs(model, runs, chosen, **options):
+    return Training(CausalObjective(model), runs, chosen, **options).run()
 
 
 @pytest.mark.parametrize("tokens", [1, 1 << 14])
@@ -78,11 +81,11 @@ def test_when_memory_runs_out_passes_get_smaller(caplog):
     batch, chosen = random_rows(8), Settings(learning_rate=1e-2, quantize=None, batch_size=4)
     wanted, scarce = tiny(), tiny()
     train(wanted, batch, chosen)
-    Training(Scarce(scarce, lambda _, tokens: tokens <= 45), batch, chosen).run()
+    Training(Scarce(scarce, lambda _, tokens: tokens <= 45), [batch], chosen).run()
     assert "Out of memory" in caplog.text
     assert torch.allclose(weights_of(scarce), weights_of(wanted), atol=1e-4)
     with pytest.raises(RuntimeError, match="allocate memory"):
-        Training(Scarce(tiny(), lambda _, tokens: tokens <= 3), batch, chosen).run()
+        Training(Scarce(tiny(), lambda _, tokens: tokens <= 3), [batch], chosen).run()
 
 
 def test_when_one_row_is_too_much_activations_are_recomputed(caplog):
@@ -90,7 +93,7 @@ def test_when_one_row_is_too_much_activations_are_recomputed(caplog):
     wanted, scarce = tiny(), tiny()
     train(wanted, batch, chosen)
     objective = Scarce(scarce, lambda model, _: model.is_gradient_checkpointing)
-    Training(objective, batch, chosen).run()
+    Training(objective, [batch], chosen).run()
     assert "activations are recomputed" in caplog.text
     assert torch.allclose(weights_of(scarce), weights_of(wanted), atol=1e-4)
 
@@ -100,7 +103,7 @@ def test_other_errors_are_no_lack_of_memory():
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="mat1"):
-        Training(Scarce(tiny(), broken), random_rows(4), Settings(quantize=None)).run()
+        Training(Scarce(tiny(), broken), [random_rows(4)], Settings(quantize=None)).run()
 
 
 @pytest.mark.parametrize(
@@ -133,20 +136,31 @@ def test_the_last_adapter_is_kept_unless_one_was_better(chance, given, kept):
 
 def test_runs_from_one_start_are_averaged():
     batch, chosen = random_rows(20), Settings(learning_rate=1e-2, quantize=None, evaluations=4)
-    alone = [tiny(), tiny(), tiny()]
-    for model, rows in zip(alone, (batch[:6], batch[6:12], batch[12:]), strict=True):
+    alone, runs = [tiny(), tiny(), tiny()], [batch[:6], batch[6:12], batch[12:]]
+    for model, rows in zip(alone, runs, strict=True):
         train(model, rows, chosen)
     means = [
         torch.stack([weights_of(model) for model in alone[:count]]).mean(0) for count in (1, 2, 3)
     ]
-    model, seen = tiny(), []
+    model, seen, learned = tiny(), [], []
 
     def evaluate():
         assert is_as_it_came(model)
         seen.append(weights_of(model))
         return 0.5 - 0.1 * len(seen)
 
-    report = train(model, batch, dataclasses.replace(chosen, runs=3), evaluate=evaluate)
+    def after_run(run):
+        assert is_as_it_came(model)
+        learned.append(weights_of(model))
+        return run
+
+    training = Training(
+        CausalObjective(model), runs, chosen, evaluate=evaluate, after_run=after_run
+    )
+    report = training.run()
+    assert training.progress.answers == [0, 1, 2]
+    for ours, other in zip(learned, alone, strict=True):
+        assert torch.equal(ours, weights_of(other))
     points = [(row["step"], row["f1"]) for row in report["curve"] if "f1" in row]
     assert points == [(3, 0.4), (6, 0.3), (10, 0.2)]
     assert report["kept"] == 10
@@ -160,7 +174,7 @@ def test_runs_from_one_start_are_averaged():
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     halted = tiny()
-    report = train(halted, batch, dataclasses.replace(chosen, runs=3), on_step=interrupt)
+    report = train_runs(halted, runs, chosen, on_step=interrupt)
     assert report["stopped"] == "interrupted"
     assert torch.allclose(weights_of(halted), means[1], atol=1e-6)  # what was begun is left out
 
@@ -181,7 +195,7 @@ def test_ctrl_c_ends_after_the_step_and_the_checkpoint_continues(tmp_path):
     assert report["steps"] == 4
     assert [row["step"] for row in report["curve"]] == [1, 2, 3]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    again = Training(CausalObjective(resumed), batch, chosen, **options)
+    again = Training(CausalObjective(resumed), [batch], chosen, **options)
     assert again.resume()
     assert again.progress.step == 4
     assert [row["f1"] for row in again.run()["curve"] if "f1" in row] == [0.5] * 5

@@ -17,12 +17,32 @@ def test_rows_that_do_not_fit_are_counted():
     texts = ("a" * 10, "b" * 10, "c" * 300)
     examples = [renderer.render(Example(text)) for text in texts]
     chosen = Settings(shots=2, max_length=60, max_prompts=6)
-    kept, left_out = training_rows(renderer, examples, chosen)
+    (kept,), left_out = training_rows(renderer, examples, chosen)
     assert all(len(row.ids) <= 60 for row in kept)
     assert left_out["prompts too long"] + len(kept) == 6
     assert left_out["demonstrations dropped"] > 0
     with pytest.raises(ValueError, match="max_length=5"):
         training_rows(renderer, examples, Settings(max_length=5))
+
+
+def test_no_run_reads_what_it_leaves_out():
+    renderer = Renderer(Task({"X": "x"}, {}), plain_template(), byte_tokenizer())
+    letters = "abcdefghi"
+    examples = [renderer.render(Example(letter * 9)) for letter in letters]
+    chosen = Settings(shots=2, runs=2, epochs=3)
+    whole, _ = training_rows(renderer, examples, chosen)
+    first, second = training_rows(renderer, examples, chosen, [{"a" * 9, "b" * 9}, {"c" * 9}])[0]
+
+    def read(rows):
+        texts = [renderer.tokenizer.decode(row.ids).decode() for row in rows]
+        return {letter for letter in letters if any(letter * 9 in text for text in texts)}
+
+    assert [read(rows) for rows in whole] == [set(letters)] * 2
+    assert [row.ids for row in whole[0]] != [row.ids for row in whole[1]]
+    assert read(first) == set(letters) - {"a", "b"}
+    assert read(second) == set(letters) - {"c"}
+    (alone,), _ = training_rows(renderer, examples, Settings(shots=2, epochs=3))
+    assert [row.ids for row in alone] == [row.ids for row in whole[0]]
 
 
 def test_a_token_counts_among_what_the_grammar_allows_and_each_fourth_among_all():

@@ -36,6 +36,12 @@ def test_sentences_that_hold_many_spans_are_seen_less_often():
     assert Settings(epochs=3).prompts(200, spans=2000) == round(3 * 200 / 9)
 
 
+def test_a_run_does_without_more_where_others_learn_it():
+    shares = [Settings().share_held_out(runs) for runs in (1, 2, 3, 9)]
+    assert shares == [0.1, 0.1, 0.2, 0.2]
+    assert Settings(held_out=0).share_held_out(3) == Settings(held_out=0).share_held_out(1) == 0
+
+
 def test_the_fewer_sentences_the_more_runs_are_averaged():
     runs = [Settings().averaged(sentences) for sentences in (1, 50, 120, 300, 10**6)]
     assert runs == [3, 3, 2, 1, 1]

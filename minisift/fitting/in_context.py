@@ -14,7 +14,7 @@ from minisift.decoding.protocols import Engine
 from minisift.fitting.judges import left_out
 from minisift.fitting.start import Start, adapter_of, digest_of
 from minisift.labeler import Labeler
-from minisift.prompting.demonstrations import as_many, for_labelling
+from minisift.prompting.demonstrations import as_many, for_labelling, tell_of_fewer
 from minisift.prompting.renderer import Renderer
 from minisift.prompting.task import make_task
 from minisift.prompting.template import TemplateKind
@@ -90,6 +90,7 @@ def prompt(
         shown = as_many(renderer, rendered, seed, min(_PROMPT, room))
     else:
         shown = for_labelling(renderer, rendered, shots, seed, room)
+        tell_of_fewer(shown, shots, room)
     made = {"shots": len(shown), "seed": seed, "start": begun}
     description = describe(renderer, rendered, shown, source.described(quantize), made)
     labeler = Labeler(description, engine, weights)

@@ -18,6 +18,7 @@ from minisift.fitting.judges import left_out
 from minisift.fitting.start import Start, adapter_of, digest_of
 from minisift.labeler import Labeler
 from minisift.models.warm import SHARE
+from minisift.prompting.demonstrations import tell_of_fewer
 from minisift.prompting.renderer import Row
 from minisift.publish.description import describe
 from minisift.publish.folder import Weights, check_folder
@@ -41,7 +42,8 @@ _TELLS = 0.05
 _ASSUMED = 0.5
 """F1 of a labeler, where nothing tells it."""
 _AT_ONCE = 4
-"""Sentences that are labelled at once before the training."""
+"""Sentences that are labelled at once before the training and between its runs: so few take less memory than
+it does."""
 
 
 def fit(
@@ -133,6 +135,7 @@ class _Run:
 
         settings, source, renderer = prepared.settings, prepared.source, prepared.renderer
         self._dev, self._folds, shown = prepared.dev, prepared.folds, prepared.shown
+        tell_of_fewer(shown, settings.shots, settings.max_length)
         held_out = list(chain(prepared.dev if is_held_out else [], *prepared.folds))
         self.has_new = bool(prepared.dev or held_out)
         plan = prepared.plan()

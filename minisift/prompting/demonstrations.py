@@ -96,17 +96,25 @@ def choose(
 def for_labelling(
     renderer: Renderer, examples: Sequence[RenderedExample], shots: int, seed: int, limit: int
 ) -> list[RenderedExample]:
-    """So many chosen ones that leave at least half of the `limit` to the text; fewer are told as a warning."""
-    each = limit // 2 // max(1, shots)
-    chosen = choose(examples, shots, seed, lambda shown: renderer.length(shown) <= each)
-    if len(chosen) < shots:
+    """So many chosen ones that leave at least half of the `limit` to the text, or fewer."""
+    each = _each(shots, limit)
+    return choose(examples, shots, seed, lambda shown: renderer.length(shown) <= each)
+
+
+def tell_of_fewer(shown: Sequence[RenderedExample], shots: int, limit: int) -> None:
+    """Warn where `for_labelling` found fewer than it was to."""
+    if len(shown) < shots:
         logger.warning(
             "%d demonstrations instead of %d: the data has no more of at most %d tokens.",
-            len(chosen),
+            len(shown),
             shots,
-            each,
+            _each(shots, limit),
         )
-    return chosen
+
+
+def _each(shots: int, limit: int) -> int:
+    """Tokens that one of so many demonstrations may have, so that half of the limit is left to the text."""
+    return limit // 2 // max(1, shots)
 
 
 def as_many(

@@ -13,7 +13,7 @@ from minisift.data.examples import Example
 logger = logging.getLogger(__name__)
 
 _FEW, _MOST_HELD_OUT, _SCARCE = 100, 200, 5
-"""Sentences from which on some are held out, how many at most, and how many a label keeps."""
+"""Sentences from which on some are held out, how many at most (by a run), and how many a label keeps."""
 _SAMPLE = 100
 """Dev sentences that are labelled at each evaluation in training."""
 
@@ -48,12 +48,13 @@ def leave_out(
     """For each run of a training others of the examples, this share of them, which it is to do without, so that
     it can label them as new ones.
 
-    None is among the texts that are `shown` in every prompt; a run keeps half of all texts, and what a label
-    needs to keep five examples.
+    None is among the texts that are `shown` in every prompt; at most 200 are left out, and half of all texts, and
+    of each label five examples stay.
     """
     order = [index for index, example in enumerate(examples) if example.text not in shown]
     random.Random(seed).shuffle(order)
-    wanted = min(round(share * len(examples)), len({example.text for example in examples}) // 2)
+    half = len({example.text for example in examples}) // 2
+    wanted = min(round(share * len(examples)), half, _MOST_HELD_OUT)
     folds: list[list[Example]] = []
     for _ in range(runs):
         folds.append([examples[index] for index in _spared(order, examples, wanted)])

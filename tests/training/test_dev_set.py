@@ -34,6 +34,8 @@ def test_what_a_run_trains_on_is_never_too_little():
     plain = [minisift.Example(str(index)) for index in range(9)]
     assert [len(fold) for fold in leave_out(plain, set(), 3, 0.99, 0)] == [4, 4, 1]
     assert leave_out(plain[:1] * 4, set(), 2, 0.5, 0) == [[], []]
+    many = [minisift.Example(str(index)) for index in range(3000)]
+    assert [len(fold) for fold in leave_out(many, set(), 2, 0.1, 0)] == [200, 200]
 
 
 def test_what_one_run_holds_out_is_no_reason_for_a_second(small_base, train):

@@ -232,10 +232,10 @@ def fit_token_classifier(
     objective = _load(source, chosen, layers, len(tags))
     tagger = TokenClassifier(objective, _tokenizer(source), tags)
     sample = evaluation_sample(material.dev, chosen.seed)
-    rows = itertools.islice(_epochs(tagger, examples, chosen.seed), chosen.prompts(len(examples)))
+    rows, count = _epochs(tagger, examples, chosen.seed), chosen.prompts(len(examples))
     Training(
         objective,
-        [list(rows)],
+        [list(itertools.islice(rows, count)) for _ in range(chosen.runs or 1)],
         chosen,
         evaluate=(lambda: tagger.evaluate(sample).f1) if sample and chosen.evaluations else None,
         chance=chance(sample),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ import torch
 from minisift.models.device import precision
 from minisift.prompting.renderer import Row
 from minisift.training import sharding
+from minisift.training.packing import pack
 from minisift.training.rehearsal import rehearse
 from minisift.training.rows import targets
 from minisift.training.settings import Settings
@@ -64,6 +66,8 @@ class Plan:
     """Tokens of the longest row."""
     tokens: int
     """Tokens that a pass may have: rows are packed up to it."""
+    packed: int
+    """What the fullest pass takes beside one of the longest row alone. It is made only where there is room."""
     available: int
     least: int
     """What it would take with activations recomputed and no copies, where those were chosen."""
@@ -97,13 +101,14 @@ class Plan:
             f"to {self.longest:,} tokens",
         ]
         lines += [
-            f"  {what:42} {size / 1e9:6.2f} GB"
+            f"  {what:44} {size / 1e9:6.2f} GB"
             for what, size in (
                 ("weights", self.weights),
                 ("adapter, gradients, optimiser", self.adapter),
                 ("activations and logits of a pass", self.activations),
                 ("Python and libraries", self.overhead),
                 ("in all", self.total),
+                ("rows that share a pass, where there is room", self.packed),
                 ("available", self.available),
             )
         ]
@@ -153,6 +158,8 @@ class _Planner:
         self._device = device
         self._available = available
         self._dtype = precision(device)
+        size = settings.batch_size
+        self._steps = [rows[at : at + size] for at in range(0, len(rows), size)]
         self._longest = max(len(row.ids) for row in rows)
         self._counted = max(map(targets, rows))
         self._layers: int = config.get_text_config().num_hidden_layers
@@ -185,14 +192,28 @@ class _Planner:
             overhead=self._overhead(),
             longest=longest,
             tokens=longest,
+            packed=0,
             available=self._available,
             least=0,
         )
+        each += self._buffered
         room = int((_USABLE * plan.available - plan.total) / each)
         if self._device == "cpu":
             room = min(room, _ENOUGH - longest)
+        tokens = longest + max(0, room)
         least = plan.total - (copies - matrix if unpacked else 0)
-        return replace(plan, least=least, tokens=longest + max(0, room))
+        packed = int(each * (self._fullest(tokens) - longest))
+        return replace(plan, least=least, tokens=tokens, packed=packed)
+
+    def _fullest(self, tokens: int) -> int:
+        """Tokens of the fullest pass where each may have so many."""
+        passes = chain.from_iterable(pack(step, tokens) for step in self._steps)
+        return max(sum(len(row.ids) for row in rows) for rows in passes)
+
+    @property
+    def _buffered(self) -> float:
+        """Bytes that the libraries keep for each token of a pass."""
+        return 0 if self._device in _CONTEXT else _BUFFERS * self._dtype.itemsize
 
     def _weights(self, copies: int) -> int:
         """Bytes of the model, its copies included."""
@@ -217,7 +238,7 @@ class _Planner:
         """Bytes that Python and the libraries take."""
         if self._device in _CONTEXT:
             return int(_CONTEXT[self._device])
-        return int(_resident() + _LIBRARIES + _BUFFERS * self._dtype.itemsize * self._longest)
+        return int(_resident() + _LIBRARIES + self._buffered * self._longest)
 
 
 def with_advice(plan: Plan, settings: Settings, retry: Callable[[Settings], Plan]) -> Plan:

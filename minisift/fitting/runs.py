@@ -145,13 +145,17 @@ class _Run:
         self._worth = worth(len(prepared.examples), spans)
         self._sample = evaluation_sample(prepared.dev, settings.seed)
         by_chance = chance(self._sample)
-        at_most = 1 if is_held_out and by_chance > _TELLS else settings.evaluations
+        # too few to tell adapters apart are labelled once, like what one of several runs left out
+        self._is_once = is_held_out and bool(prepared.dev) and by_chance > _TELLS
+        if self._is_once:
+            self._sample, self._folds = prepared.dev, [prepared.dev]
+        self._said: list[Plain] = []
         settings = replace(
             settings,
             runs=len(prepared.runs),
             learning_rate=settings.rate(plan.parameters, self._worth if start else None),
             gradient_checkpointing=plan.gradient_checkpointing,
-            evaluations=min(settings.evaluations, at_most),
+            evaluations=min(settings.evaluations, 1) if self._is_once else settings.evaluations,
         )
         self._network = Network(source, settings, plan.unpacked, start, share)
         self._engine = TransformersEngine(self._network, renderer.tokenizer, longest_input(source))
@@ -202,6 +206,10 @@ class _Run:
 
     def _evaluate(self) -> float:
         """F1 of the network as it is on a sample of the dev set."""
+        if self._is_once:
+            self._said = self._label_left_out(0)
+            spans = [Answer.from_plain(answer).spans for answer in self._said]
+            return score(self._sample, spans).f1
         with self._ready():
             return self.labeler.evaluate(self._sample).f1
 
@@ -233,6 +241,9 @@ class _Run:
         self._engine.forget()
         interrupted = bool(report.get("stopped") == "interrupted")
         told: list[list[Plain]] = self.training.progress.answers
+        labels = self.training.is_main or sharding.is_asked_for()
+        if self._is_once and labels and not interrupted:
+            told = [self._said or self._label_left_out(0)]
         answers = [Answer.from_plain(answer) for run in told for answer in run]
         labelled = list(chain.from_iterable(self._folds[: len(told)]))
         best, reaches = self.training.progress.best, self._reaches
@@ -246,7 +257,7 @@ class _Run:
         self.labeler.description = replace(self.labeler.description, temperature=expected)
         if labelled:
             self._note(self.labeler.calibrate(labelled, expected=expected, answers=answers))
-        elif self._dev and not interrupted and (self.training.is_main or sharding.is_asked_for()):
+        elif self._dev and labels and not interrupted:
             self._note(self.labeler.calibrate(self._dev, expected=expected, progress=True))
         return interrupted
 

@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from minisift.data.examples import Example
+from minisift.training.settings import worth
 
 logger = logging.getLogger(__name__)
 
-_FEW, _MOST_HELD_OUT, _SCARCE = 100, 200, 5
-"""Sentences from which on some are held out, how many at most (by a run), and how many a label keeps."""
+_FEW, _DENSE, _MOST_HELD_OUT, _SCARCE = 100, 200, 200, 5
+"""Sentences from which on some are held out, and what fewer have to be worth for that; how many at most (by a run),
+and how many a label keeps."""
 _SAMPLE = 100
 """Dev sentences that are labelled at each evaluation in training."""
 
@@ -23,9 +25,11 @@ def hold_out(
 ) -> tuple[Sequence[Example], Sequence[Example]]:
     """The examples less a random share of them, at most 200, and that share.
 
-    Fewer than 100 examples stay whole; so does what a label needs to keep five examples.
+    Fewer than 100 examples stay whole, unless they are worth more than 200 (see `settings.worth`); so does what
+    a label needs to keep five examples.
     """
-    if len(examples) < _FEW or not share:
+    spans = sum(len(example.spans) for example in examples)
+    if not share or (len(examples) < _FEW and worth(len(examples), spans) <= _DENSE):
         return examples, []
     order = list(range(len(examples)))
     random.Random(seed).shuffle(order)

@@ -13,6 +13,10 @@ def test_a_tenth_is_held_out(train):
     assert hold_out(train, 0.1, 0) == (kept, held)
     assert hold_out(train[:99], 0.1, 0) == (train[:99], [])
     assert hold_out(train, 0, 0) == (train, [])
+    each = tuple(minisift.Span(2 * at, 2 * at + 1, "A") for at in range(12))
+    dense = [minisift.Example(" ".join("abcdefghijkl"), each) for _ in range(50)]
+    assert [len(part) for part in hold_out(dense, 0.1, 0)] == [45, 5]
+    assert hold_out(dense[:33], 0.1, 0) == (dense[:33], [])
     rare = [minisift.Example("a", (minisift.Span(0, 1, str(i // 5)),)) for i in range(200)]
     assert hold_out(rare, 0.5, 0)[1] == []
 

@@ -62,12 +62,14 @@ def test_a_plan_tells_what_fits_and_what_would(train):
     assert not roomy.gradient_checkpointing  # what there is room for is not computed twice
     assert roomy.least < roomy.total
     assert roomy.tokens > 10 * roomy.longest
+    assert 0 < roomy.packed < roomy.activations  # two rows a step, which share a pass
     assert "8 GB yes" in str(roomy)
     tight = minisift.plan("smollm2-135m", train, device="cuda", memory=0.5)
     assert not tight.fits
     assert tight.gradient_checkpointing
     assert not tight.unpacked
     assert tight.tokens == tight.longest
+    assert tight.packed == 0
     assert any("shots=4" in line for line in tight.advice)
     assert "to save memory: " in str(tight)
     with pytest.raises(ValueError, match="memory="):
@@ -91,7 +93,7 @@ def test_a_plan_counts_the_share_of_each_process(train, monkeypatch):
     shared = minisift.plan("smollm2-135m", train, device="cuda", memory=1)
     layers = 106_168_320 * (0.5 + 1 / 64 + 4 / (64 * 256))  # all of them, in NF4
     assert shared.weights == pytest.approx(whole.weights - layers * (3 / 4 - 2 / 30), rel=1e-3)
-    same = {name: getattr(whole, name) for name in ("weights", "tokens", "least")}
+    same = {name: getattr(whole, name) for name in ("weights", "tokens", "packed", "least")}
     assert dataclasses.replace(shared, **same) == whole
 
 

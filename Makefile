@@ -13,7 +13,7 @@ least-covered = $(BIN)/python -m coverage report --sort=cover | sed -n '1,12p;$$
 .PHONY: demo test test-slow programs lint format package compat clean
 
 demo: $(VENV)/installed
-	@echo "The whole cycle on sample data: about 7 minutes on two cores, less the second time."
+	@echo "The whole cycle on sample data: about 4 minutes on two cores, less the second time."
 	@$(BIN)/python recipes/demo.py demo
 
 test: $(VENV)/installed lint

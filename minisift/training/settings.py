@@ -74,9 +74,9 @@ class Settings:
     """Recompute activations to save memory; None: on a CPU no (a quarter faster), on a GPU yes, but `fit`
     does without where a whole step fits."""
     held_out: float | None = None
-    """Share of the sentences to hold out where no dev set is given: of 100 and more, as the dev set (None: a
-    tenth); where several runs are averaged, others in each run, which labels them at its end (None: a
-    tenth in each of two, a fifth in each of three and more; half at most). 0: none."""
+    """Share of the sentences to hold out where no dev set is given: of 100 and more (of a dense task, fewer), as
+    the dev set (None: a tenth); where several runs are averaged, others in each run, which labels them at its
+    end (None: a tenth in each of two, a fifth in each of three and more; half at most). 0: none."""
     evaluations: int = 4
     """Times that the training stops to label dev sentences; of these adapters the last is kept, unless
     an earlier one was better by more than chance. Once, at the end, where what is held out is too little to

@@ -101,14 +101,14 @@ class Plan:
             f"to {self.longest:,} tokens",
         ]
         lines += [
-            f"  {what:44} {size / 1e9:6.2f} GB"
+            f"  {what:42} {size / 1e9:6.2f} GB"
             for what, size in (
                 ("weights", self.weights),
                 ("adapter, gradients, optimiser", self.adapter),
                 ("activations and logits of a pass", self.activations),
                 ("Python and libraries", self.overhead),
                 ("in all", self.total),
-                ("rows that share a pass, where there is room", self.packed),
+                ("more rows a pass, where there is room", self.packed),
                 ("available", self.available),
             )
         ]

@@ -77,6 +77,12 @@ def test_what_is_held_out_is_labelled_once_where_it_cannot_tell_adapters_apart(s
         for labeler in (held_out, given)
     ]
     assert counts == [1, 4]
+    made = held_out.description.made
+    (point,) = [p for p in made["training"]["curve"] if "f1" in p]
+    assert made["scores"]["dev"]["sentences"] == made["held_out"] == 25
+    # of the same answers: labelled again under another end bias, they could be others
+    assert made["scores"]["dev"]["micro"]["f1"] == pytest.approx(point["f1"], abs=1e-4)
+    assert held_out.description.end_bias == end_bias(made["scores"]["dev"]["micro"]["f1"])
 
 
 def test_of_several_runs_each_labels_what_it_left_out(small_base, train, tmp_path, caplog):

@@ -173,8 +173,6 @@ class _Run:
         description = describe(renderer, prepared.rendered, shown, base, made)
         self.labeler = Labeler(description, self._engine, Weights(self._network))
         self._reaches = None if start is None else _ASSUMED
-        if any(self._folds):
-            self.labeler.lean(_ASSUMED)
         self._judges = left_out(renderer, prepared.rendered, shown, settings.seed)
         self.training: Training[Row] = Training(
             CausalObjective(self._network()),
@@ -215,6 +213,7 @@ class _Run:
 
     def _label_left_out(self, run: int) -> list[Plain]:
         """What a run that has ended says to the sentences that it did without."""
+        self.labeler.lean(_ASSUMED)  # until these tell
         with self._ready():
             fold = self._folds[run]
             answers = self.labeler.answers(fold, batch_size=_AT_ONCE) if fold else []
@@ -241,8 +240,8 @@ class _Run:
         self._engine.forget()
         interrupted = bool(report.get("stopped") == "interrupted")
         told: list[list[Plain]] = self.training.progress.answers
-        labels = self.training.is_main or sharding.is_asked_for()
-        if self._is_once and labels and not interrupted:
+        can_label = not interrupted and (self.training.is_main or sharding.is_asked_for())
+        if self._is_once and can_label:
             told = [self._said or self._label_left_out(0)]
         answers = [Answer.from_plain(answer) for run in told for answer in run]
         labelled = list(chain.from_iterable(self._folds[: len(told)]))
@@ -257,7 +256,7 @@ class _Run:
         self.labeler.description = replace(self.labeler.description, temperature=expected)
         if labelled:
             self._note(self.labeler.calibrate(labelled, expected=expected, answers=answers))
-        elif self._dev and labels and not interrupted:
+        elif self._dev and can_label:
             self._note(self.labeler.calibrate(self._dev, expected=expected, progress=True))
         return interrupted
 

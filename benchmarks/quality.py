@@ -6,7 +6,8 @@
 
 FOLDER holds the four tasks' data: ner-conll2003, absa-rest14, chunking-conll2000, triggers-casie.
 Each run trains on sentences that its seed draws, the same for all systems, and is scored on the same
-part of the test set. minisift runs with its defaults and is scored as the exported F16 file, or with
+part of the test set; with --part dev on sentences of the training file that it did not draw, which is where
+choices are made: `--part dev --systems "parts of SmolLM2-135M"` shows what each part of minisift brings. minisift runs with its defaults and is scored as the exported F16 file, or with
 --engine transformers as it is; rows tell which, the table does not. Rows are appended as runs end;
 those that are there already are not run again.
 """
@@ -22,6 +23,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,18 @@ TASKS = {
 """Training file, test file, and which share of the test file's sentences is labelled."""
 MODELS = {"SmolLM2-135M": "smollm2-135m", "Gemma-3-270m": "gemma-3-270m"}
 KEYS = ("task", "size", "seed", "system")
+DEV = 300
+"""Sentences of the training file that a run on dev is scored on, at most."""
+PARTS = (
+    ", cold",
+    ", cold, loss over what is allowed",
+    ", one run, loss over all",
+    ", one run, no end bias",
+    ", one run",
+    ", nothing held out",
+    "",
+)
+"""A model's systems from the base model alone to minisift as it is: each has a part more than one before."""
 
 
 def systems(engine: str = "llama.cpp") -> dict[str, Peer]:
@@ -51,7 +65,11 @@ def systems(engine: str = "llama.cpp") -> dict[str, Peer]:
         for kind, make, options in (
             ("", minisift.fit, {}),
             (", one run", minisift.fit, {"runs": 1}),
+            (", one run, no end bias", without_bias, {"runs": 1}),
+            (", one run, loss over all", minisift.fit, {"runs": 1, "loss": "full"}),
+            (", nothing held out", minisift.fit, {"held_out": 0}),
             (", cold", minisift.fit, {"start": None, "loss": "full", "runs": 1}),
+            (", cold, loss over what is allowed", minisift.fit, {"start": None, "runs": 1}),
             (", prompt", minisift.prompt, {}),
             (", prompt 8", minisift.prompt, {"shots": 8}),
             (", prompt 24", minisift.prompt, {"shots": 24}),
@@ -62,6 +80,13 @@ def systems(engine: str = "llama.cpp") -> dict[str, Peer]:
                 sift, functools.partial(make, model, **options), engine
             )
     return found
+
+
+def without_bias(*given: Any, **options: Any) -> minisift.Labeler:
+    """What `fit` makes, but for the end's bias."""
+    labeler = minisift.fit(*given, **options)
+    labeler.lean(1)
+    return labeler
 
 
 def sift(
@@ -85,12 +110,26 @@ def sift(
     return label
 
 
-def run(folder: Path, task: str, size: int, seed: int, system: str, engine: str) -> dict[str, Any]:
+def material(
+    folder: Path, task: str, size: int, seed: int, part: str
+) -> tuple[list[minisift.Example], list[minisift.Example]]:
+    """The sentences that a run trains on, and those that it is scored on."""
     train_file, test_file, every = TASKS[task]
     options: Any = {"on_error": "skip", "on_misaligned": "skip"}
-    pool = minisift.read(folder / train_file, **options)
-    train = random.Random(seed).sample(list(pool), size)
-    texts = list(minisift.read(folder / test_file, **options))[::every]
+    pool = list(minisift.read(folder / train_file, **options))
+    drawn = random.Random(seed).sample(range(len(pool)), size)
+    if part == "test":
+        texts = list(minisift.read(folder / test_file, **options))[::every]
+    else:
+        others = sorted(set(range(len(pool))) - set(drawn))
+        texts = [pool[at] for at in random.Random(seed).sample(others, min(DEV, len(others)))]
+    return [pool[at] for at in drawn], texts
+
+
+def run(
+    folder: Path, task: str, size: int, seed: int, system: str, engine: str, part: str
+) -> dict[str, Any]:
+    train, texts = material(folder, task, size, seed, part)
     started = time.monotonic()
     label = systems(engine)[system](train, seed)
     made = time.monotonic()
@@ -99,6 +138,7 @@ def run(folder: Path, task: str, size: int, seed: int, system: str, engine: str)
     report = score(texts, found)
     return {
         **dict(zip(KEYS, (task, size, seed, system), strict=True)),
+        **({"part": part} if part != "test" else {}),
         "f1": round(report.f1, 4),
         "precision": round(report.precision, 4),
         "recall": round(report.recall, 4),
@@ -163,8 +203,16 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--sizes", nargs="+", type=int, default=[20, 50, 200, 1000])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    named = {f"parts of {model}": [f"minisift {model}{part}" for part in PARTS] for model in MODELS}
     default = [*PEERS, *(f"minisift {model}" for model in MODELS)]
-    parser.add_argument("--systems", nargs="+", choices=systems(), default=default)
+    parser.add_argument(
+        "--systems",
+        nargs="+",
+        choices=[*systems(), *named],
+        default=default,
+        help="parts: from the base model alone to minisift as it is, with a part more each",
+    )
+    parser.add_argument("--part", choices=("test", "dev"), default="test", help="what is scored on")
     parser.add_argument(
         "--engine",
         choices=("llama.cpp", "transformers"),
@@ -175,23 +223,23 @@ def main() -> None:
     rows = []
     if given.rows.exists():
         rows = [json.loads(line) for line in given.rows.read_text().splitlines()]
-    done = {tuple(row[key] for key in KEYS) for row in rows}
+    done = {(*(row[key] for key in KEYS), row.get("part", "test")) for row in rows}
     wanted = (
         (task, size, seed, system)
         for seed in given.seeds
         for task in given.tasks
         for size in given.sizes
-        for system in given.systems
+        for system in chain.from_iterable(named.get(name, [name]) for name in given.systems)
     )
     for cell in wanted:
-        if cell in done:
+        if (*cell, given.part) in done:
             continue
         print(*cell, flush=True)
-        rows.append(run(given.folder, *cell, engine=given.engine))
+        rows.append(run(given.folder, *cell, engine=given.engine, part=given.part))
         print(f"F1 {rows[-1]['f1']:.3f}, {rows[-1]['training_seconds']} s", flush=True)
         with whole(given.rows) as draft:
             draft.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    print(table(rows))
+    print(table([row for row in rows if row.get("part", "test") == given.part]))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ is a line of --rows: what ran, the counts of each test sentence, time, memory, v
 lines are there are never done twice; a study that is cut off continues where it was.
 `report.py` draws the pictures and writes the report.
 
-At equal cost: all trained systems see --prompts prompts; plain fine-tuning and token
-classification, which see one sentence a prompt, get as many sentences as a prompt of 8
-demonstrations holds. All use the last weights; none looks at a dev set.
+At equal cost: all trained systems learn from as many sentences in as many steps, --prompts prompts of
+8 demonstrations and a target, or more of fewer; so do plain fine-tuning and token classification, which
+see one sentence a prompt. SRC, which learns from the target alone, sees as many prompts as MRC. All use the
+last weights; none looks at a dev set.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from common import draw, known
-from study import EXPERIMENTS, PARAPHRASES, SHOTS, TASKS, Run
+from study import EXPERIMENTS, PARAPHRASES, SHOTS, TASKS, Run, run_of
 
 import minisift
 from minisift import Example
@@ -57,7 +58,11 @@ def made(run: Run, train: list[Example], given: argparse.Namespace, scratch: Pat
     """The labeler of a run's training, ready to label."""
     model = getattr(given, run.model)
     common = {"seed": run.seed, "held_out": 0, "evaluations": 0}
-    single = {"max_prompts": given.prompts * (SHOTS + 1), "batch_size": 2 * (SHOTS + 1)}
+    each = (SHOTS + 1) / (run.shots + 1)
+    equal: Any = {
+        "max_prompts": max(1, round(given.prompts * each)),
+        "batch_size": max(1, round(2 * each)),
+    }
     if run.system.startswith("tags") or run.system == "encoder":
         from minisift.baselines import fit_token_classifier
         from minisift.models.loading import configuration
@@ -67,20 +72,20 @@ def made(run: Run, train: list[Example], given: argparse.Namespace, scratch: Pat
         if mask == "half":
             layers = configuration(resolve(model)).get_text_config().num_hidden_layers
             mask = list(range(layers // 2, layers))
-        return fit_token_classifier(model, train, mask=mask, **single, **common)
+        return fit_token_classifier(model, train, mask=mask, **equal, **common)
     recipe, _ = TASKS[run.task]
     names = known(recipe.NAMES, recipe.DESCRIPTIONS, train)
+    start = "warm" if run.warm else None
     if run.system == "icl":
         labeler = minisift.prompt(
             model, train, shots=run.shots, instruction=run.instruction, template=run.template,
-            start=None, seed=run.seed, quantize="nf4", **names,
+            start=start, seed=run.seed, quantize="nf4", **names,
         )  # fmt: skip
     else:
-        settings = {"max_prompts": given.prompts} if run.system != "sft" else single
-        strategy = run.system if run.system != "sft" else "mrc"
+        strategy: Any = run.system if run.system != "sft" else "mrc"
         labeler = minisift.fit(
-            model, train, start=None, loss="full", strategy=strategy, shots=run.shots,
-            instruction=run.instruction, template=run.template, **names, **settings, **common,
+            model, train, start=start, loss="full", strategy=strategy, shots=run.shots,
+            instruction=run.instruction, template=run.template, **names, **equal, **common,
         )  # fmt: skip
     if given.engine == "transformers":
         return labeler
@@ -169,8 +174,9 @@ def key(run: Run, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def identity(row: dict[str, Any]) -> tuple[Any, ...]:
-    names = [*(field.name for field in fields(Run)), "name", "train", "prompts", "test"]
-    return tuple(row[name] for name in names)
+    """The fields of `Run`, those that an older row lacks by their defaults, and its sizes."""
+    run = asdict(run_of(row)).values()
+    return (*run, *(row[name] for name in ("name", "train", "prompts", "test")))
 
 
 def small_encoder() -> str:

@@ -26,6 +26,7 @@ SYSTEMS: dict[str, tuple[str, Callable[[Run], bool]]] = {
     "SIFT MRC": ("tab:blue", lambda r: r.system == "mrc" and not r.instruction),
     "SIFT MRC, instruction": ("tab:cyan", lambda r: r.system == "mrc" and r.instruction),
     "decoder as encoder, causal": ("tab:brown", lambda r: r.system == "tags causal"),
+    "decoder as encoder, text twice": ("tab:brown", lambda r: r.system == "tags twice"),
     "decoder as encoder, half unmasked": ("tab:brown", lambda r: r.system == "tags half"),
     "decoder as encoder, unmasked": ("tab:brown", lambda r: r.system == "tags none"),
     "encoder (MiniLM)": ("tab:green", lambda r: r.system == "encoder"),
@@ -142,20 +143,22 @@ def draw_shots(rows: Rows) -> Figure:
     for task, axis in found:
         drawn = [run for run in EXPERIMENTS["shots"](task) if run.system != "sft"]
         for label, style, color, fits in (
-            ("ICL, instruct model", "o--", "tab:gray", ("icl", "instruct", "plain")),
-            ("ICL, instruct model, chat", "^--", "tab:pink", ("icl", "instruct", "chat")),
-            ("ICL, base model", "s--", "tab:red", ("icl", "base", "plain")),
-            ("SIFT vanilla", "v-", SYSTEMS["SIFT vanilla"][0], ("vanilla", "instruct", "plain")),
-            ("SIFT SRC", "D-", SYSTEMS["SIFT SRC"][0], ("src", "instruct", "plain")),
-            ("SIFT MRC", "o-", SYSTEMS["SIFT MRC"][0], ("mrc", "instruct", "plain")),
+            ("ICL, instruct model", "o--", "tab:gray", ("icl", "instruct", "plain", False)),
+            ("ICL, instruct model, chat", "^--", "tab:pink", ("icl", "instruct", "chat", False)),
+            ("ICL, base model", "s--", "tab:red", ("icl", "base", "plain", False)),
+            ("ICL, warm start", "o:", "tab:gray", ("icl", "instruct", "plain", True)),
+            ("SIFT vanilla", "v-", "tab:purple", ("vanilla", "instruct", "plain", False)),
+            ("SIFT SRC", "D-", "tab:orange", ("src", "instruct", "plain", False)),
+            ("SIFT MRC", "o-", "tab:blue", ("mrc", "instruct", "plain", False)),
+            ("SIFT MRC, warm start", "o:", "tab:blue", ("mrc", "instruct", "plain", True)),
         ):
-            runs = [r for r in drawn if (r.system, r.model, r.template) == fits]
+            runs = [r for r in drawn if (r.system, r.model, r.template, r.warm) == fits]
             line(axis, rows, [(counts.index(r.shots), r) for r in runs], label, style, color)
-        if plain := seeds(rows, Run(task, "sft", shots=0)):
-            mean, spread = summary(plain)
-            axis.errorbar(
-                [0], [mean], [spread], fmt="*", color=SYSTEMS["SFT"][0], label="SFT", markersize=9
-            )
+        for warm, label, marker in ((False, "SFT", "*"), (True, "SFT, warm start", "P")):
+            if plain := seeds(rows, Run(task, "sft", shots=0, warm=warm)):
+                mean, spread = summary(plain)
+                color = SYSTEMS["SFT"][0]
+                axis.errorbar([0], [mean], [spread], fmt=marker, color=color, label=label)
         scale(axis, counts, "demonstrations, in training and in labelling")
     legend(figure, found, 4)
     return figure

@@ -13,13 +13,13 @@ import html
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pictures import PICTURES, SYSTEMS, TITLES, Rows, measured, seeds, summary, systems
-from study import EXPERIMENTS, TASKS, Run
+from study import EXPERIMENTS, TASKS, run_of
 
 from minisift.files import write_whole
 
@@ -35,6 +35,11 @@ CLAIMS = (
         "decoder as encoder, half unmasked",
     ),
     ("SIFT can do without the instruction", "SIFT MRC", "SIFT MRC, instruction"),
+    (
+        "A decoder as encoder that reads each text twice is better than without its mask",
+        "decoder as encoder, text twice",
+        "decoder as encoder, unmasked",
+    ),
     (
         "A decoder as encoder is better without its mask",
         "decoder as encoder, unmasked",
@@ -61,7 +66,7 @@ def load(path: Path) -> tuple[Rows, dict[str, Any]]:
     names = ("train", "prompts", "test")
     usual, _ = Counter(tuple(row[name] for name in names) for row in rows).most_common(1)[0]
     kept = [row for row in rows if tuple(row[name] for name in names) == usual]
-    by_run = {Run(**{field.name: row[field.name] for field in fields(Run)}): row for row in kept}
+    by_run = {run_of(row): row for row in kept}
     models = {row["model"]: row["name"] for row in kept}
     return by_run, {**dict(zip(names, usual, strict=True)), **models}
 

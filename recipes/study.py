@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import absa_restaurants
@@ -39,7 +39,7 @@ class Run:
 
     task: str
     system: str
-    """"icl", "sft", a strategy, "tags causal", "tags none", "tags half" or "encoder"."""
+    """"icl", "sft", a strategy, "tags causal", "tags twice", "tags half", "tags none" or "encoder"."""
     model: str = "instruct"
     """Which of the given models: "instruct", "base" or "encoder"."""
     shots: int = SHOTS
@@ -52,6 +52,8 @@ class Run:
     """The instruction in labelling, if not as in training: "none", "long" or one of PARAPHRASES."""
     constrained: bool = True
     seed: int = 0
+    warm: bool = False
+    """Whether it goes on from the adapter that minisift brings for the model."""
 
     @property
     def shown_shots(self) -> int:
@@ -67,6 +69,11 @@ class Run:
         return replace(self, asked_shots=None, asked=None, constrained=True)
 
 
+def run_of(row: Mapping[str, Any]) -> Run:
+    """What a row tells of; rows may be older than a field."""
+    return Run(**{field.name: row[field.name] for field in fields(Run) if field.name in row})
+
+
 def baselines(task: str) -> Iterator[Run]:
     yield Run(task, "icl", shots=0, instruction=True)
     yield Run(task, "icl", instruction=True)
@@ -74,7 +81,7 @@ def baselines(task: str) -> Iterator[Run]:
     for strategy in STRATEGIES:
         yield Run(task, strategy)
     yield Run(task, "mrc", instruction=True)
-    for mask in ("causal", "none", "half"):
+    for mask in ("causal", "twice", "half", "none"):
         yield Run(task, f"tags {mask}", shots=0)
     yield Run(task, "encoder", "encoder", shots=0)
 
@@ -85,8 +92,13 @@ def shots(task: str) -> Iterator[Run]:
             yield Run(task, "icl", model, count, instruction=True)
     for count in (0, 1, 2, 4, 8, 16):
         yield Run(task, "icl", "instruct", count, instruction=True, template="chat")
-    yield Run(task, "sft", shots=0)
-    for strategy in STRATEGIES:
+    for count in (0, 1, 2, 4, 8, 16):
+        yield Run(task, "icl", shots=count, warm=True)
+    for warm in (False, True):
+        yield Run(task, "sft", shots=0, warm=warm)
+        for count in (1, 2, 4, 8, 16):
+            yield Run(task, "mrc", shots=count, warm=warm)
+    for strategy in ("vanilla", "src"):
         for count in (1, 2, 4, 8):
             yield Run(task, strategy, shots=count)
 

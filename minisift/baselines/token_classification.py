@@ -1,8 +1,9 @@
 """A tag for each word from a model's hidden states: decoders as encoders, and encoders.
 
 A decoder is trained as by `fit` (NF4, LoRA, packed rows), its head for the next token replaced by
-one for tags; its causal mask is kept, or removed from all or some layers (arXiv 2401.14556). An
-encoder is trained whole. A word is tagged at its last token, where a causal model has read all of it.
+one for tags; its causal mask is kept, or removed from all or some layers (arXiv 2401.14556), or it reads
+each text twice (arXiv 2402.15449). An encoder is trained whole. A word is tagged at its last token, where a
+causal model has read all of it, or all of its sentence where it reads that again.
 """
 
 from __future__ import annotations
@@ -124,13 +125,16 @@ class TokenClassifier:
     span, and are counted in `words_cut`.
     """
 
-    def __init__(self, objective: TagObjective, tokenizer: Any, tags: Sequence[str]) -> None:
+    def __init__(
+        self, objective: TagObjective, tokenizer: Any, tags: Sequence[str], reads: int = 1
+    ) -> None:
         self.tags = list(tags)
         self.words_cut = 0
         self._objective = objective
         self._tokenizer = tokenizer
         config = objective.model.config.get_text_config()
-        self._longest = min(8192, getattr(config, "max_position_embeddings", 8192))
+        self._reads = reads
+        self._longest = min(8192, getattr(config, "max_position_embeddings", 8192)) // reads
 
     def row(self, example: Example, classes: Sequence[int] = ()) -> TagRow:
         """The tokens of a text, and the words that fit into the model's input."""
@@ -148,7 +152,9 @@ class TokenClassifier:
             places.append(tokens[index][0])
         self.words_cut += len(example.words) - len(places)
         shown = list(classes or [0] * len(places))[: len(places)]
-        return TagRow(ids[: self._longest], places, shown)
+        ids = ids[: self._longest]
+        before = (self._reads - 1) * len(ids)
+        return TagRow(ids * self._reads, [before + place for place in places], shown)
 
     def predict(self, texts: Iterable[str | Example]) -> list[list[Span]]:
         """The spans of each text; a span's score is the probability of its least likely tag."""
@@ -210,7 +216,7 @@ def fit_token_classifier(
 
     model: as for `minisift.fit`; or an encoder's folder or hub id, which is trained whole. mask:
     "causal" keeps a decoder's mask, "none" removes it everywhere, layer numbers remove it from
-    those layers. settings: the fields of `settings.Settings`; prompts are single sentences here,
+    those layers, "twice" keeps it and reads each text twice. settings: the fields of `settings.Settings`; prompts are single sentences here,
     16 a step by default, and the number of epochs is that of `fit`. dev_set: chooses the best of
     the evaluations on the way; without one, as for `fit`, a tenth of 100 and more sentences does.
 
@@ -230,7 +236,7 @@ def fit_token_classifier(
     labels = sorted({span.label for example in examples for span in example.spans})
     tags = ["O", *(f"{letter}-{label}" for label in labels for letter in "BI")]
     objective = _load(source, chosen, layers, len(tags))
-    tagger = TokenClassifier(objective, _tokenizer(source), tags)
+    tagger = TokenClassifier(objective, _tokenizer(source), tags, 2 if mask == "twice" else 1)
     sample = evaluation_sample(material.dev, chosen.seed)
     rows, count = _epochs(tagger, examples, chosen.seed), chosen.prompts(len(examples))
     Training(
@@ -287,10 +293,12 @@ def _epochs(tagger: TokenClassifier, examples: Sequence[Example], seed: int) -> 
 def _layers_without(mask: str | Sequence[int], model: str, config: Any) -> Sequence[int] | None:
     """The layers whose causal mask goes; None for an encoder, which has none."""
     count = config.get_text_config().num_hidden_layers
-    if mask in ("causal", "none"):
+    if mask in ("causal", "none", "twice"):
         layers: Sequence[int] = range(count) if mask == "none" else []
     elif isinstance(mask, str) or not all(0 <= layer < count for layer in mask):
-        raise ValueError(f"mask={mask!r}; fix: 'causal', 'none' or layers from 0 to {count - 1}")
+        raise ValueError(
+            f"mask={mask!r}; fix: 'causal', 'none', 'twice' or layers from 0 to {count - 1}"
+        )
     else:
         layers = mask
     if any("CausalLM" in name for name in config.architectures or ["CausalLM"]):

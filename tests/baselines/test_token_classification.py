@@ -135,6 +135,19 @@ def test_each_word_is_read_at_its_last_token(tagger):
     assert [tagger.predict(text) for text in ([""], [" \n"])] == [[[]], [[]]]
 
 
+def test_words_are_tagged_where_the_text_stands_last(small_base, train, dev):
+    options = {"max_prompts": 16, "evaluations": 0, "held_out": 0}
+    twice = fit_token_classifier(str(small_base), train, mask="twice", **options)
+    once = fit_token_classifier(str(small_base), train, **options)
+    for example in dev[:5]:
+        row, plain = twice.row(example), once.row(example)
+        assert row.ids == plain.ids * 2
+        assert row.places == [len(plain.ids) + place for place in plain.places]
+    check(twice, dev, -1)
+    long = Example("word " * 9000)
+    assert len(twice.row(long).ids) == 8192
+
+
 def test_words_beyond_the_input_are_counted(tagger):
     example = Example("word " * 9000)
     row = tagger.row(example)
@@ -144,7 +157,7 @@ def test_words_beyond_the_input_are_counted(tagger):
 
 @pytest.mark.parametrize("mask", ["some", [99]])
 def test_masks_are_checked_before_weights(train, mask):
-    with pytest.raises(ValueError, match="'causal', 'none' or layers"):
+    with pytest.raises(ValueError, match="'causal', 'none', 'twice' or layers"):
         fit_token_classifier("smollm2-135m", train, mask=mask)
 
 

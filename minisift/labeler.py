@@ -41,7 +41,8 @@ class Labeler:
 
     Made by `fit`, `prompt` and `load`. `description` tells its labels, demonstrations and how
     it was made; `counts` what the call that began last had to leave out (a stream and a report have
-    counts of their own). weights: those of transformers, where it is not a GGUF file's.
+    counts of their own); `report` what it said to the sentences that `fit` or `prompt` held out, with
+    their texts (None where there are none, and where it was loaded). weights: those of transformers, where it is not a GGUF file's.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Labeler:
     ) -> None:
         self.description = description
         self.counts: Counter[str] = Counter()
+        self.report: Report | None = None
         self.engine = engine
         self.weights = weights
         self._predictor = predictor_of(description, engine)

@@ -15,9 +15,7 @@ def add(commands: Any) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("labeler", help="GGUF file or adapter folder")
     parser.add_argument("data", help="labelled file, see --format")
-    parser.add_argument(
-        "--errors", action="store_true", help="tell what went wrong: kinds, examples, confusion"
-    )
+    flags.add_errors(parser, "them")
     flags.add_prefer(parser)
     add_reading(parser)
 

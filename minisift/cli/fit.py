@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 import minisift
-from minisift.cli.training import add_training, training
-from minisift.scoring.evaluation import Report
+from minisift.cli.training import add_training, tell_of, training
 
 
 def add(commands: Any) -> None:
@@ -20,15 +18,10 @@ def add(commands: Any) -> None:
 def run(given: argparse.Namespace) -> None:
     labeler = minisift.fit(**training(given))
     made = labeler.description.made
-    if given.json:
-        print(json.dumps({"output_dir": given.output_dir, **made}, ensure_ascii=False))
-        return
-    print(f"{given.output_dir}: {', '.join(labeler.labels)}")
-    print(
+    learned = (
         f"{made['sentences']} sentences, {made['prompts']} prompts, "
         f"{made['training']['seconds']:.0f} s, loss {made['training']['loss']:.3f}"
     )
-    if "scores" in made:
-        print(Report.from_dict(made["scores"]["dev"]))
+    tell_of(labeler, given, f"{given.output_dir}: {', '.join(labeler.labels)}\n{learned}")
     if made["training"].get("stopped") == "interrupted":
         raise KeyboardInterrupt

@@ -72,6 +72,14 @@ def add_prefer(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_errors(parser: argparse.ArgumentParser, of: str) -> None:
+    parser.add_argument(
+        "--errors",
+        action="store_true",
+        help=f"tell what went wrong on {of}: kinds, examples, the surest mistakes, confusion",
+    )
+
+
 def column(word: str) -> int | str:
     """A column by number, which may be negative, or by name."""
     return int(word) if word.removeprefix("-").isdecimal() else word

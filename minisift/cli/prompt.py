@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 import minisift
 from minisift.cli import flags
 from minisift.cli.reading import add_reading, read
-from minisift.cli.training import add_task, task
+from minisift.cli.training import add_task, task, tell_of
 from minisift.models.device import Quantization
 from minisift.prompting.template import TemplateKind
-from minisift.scoring.evaluation import Report
 
 _OPTIONS = ("output_dir", "shots", "template", "quantize", "seed")
 
@@ -38,10 +36,5 @@ def add(commands: Any) -> None:
 def run(given: argparse.Namespace) -> None:
     examples = read(given, given.train)
     labeler = minisift.prompt(train_set=examples, **task(given), **flags.options(given, _OPTIONS))
-    made = labeler.description.made
-    if given.json:
-        print(json.dumps({"output_dir": given.output_dir, **made}, ensure_ascii=False))
-        return
-    print(f"{given.output_dir}: {', '.join(labeler.labels)}; shows {made['shots']} sentences")
-    if "scores" in made:
-        print(Report.from_dict(made["scores"]["dev"]))
+    shown = f"shows {labeler.description.made['shots']} sentences"
+    tell_of(labeler, given, f"{given.output_dir}: {', '.join(labeler.labels)}; {shown}")

@@ -7,12 +7,14 @@ import ast
 import functools
 import inspect
 import itertools
+import json
 import typing
 from dataclasses import fields
 from typing import Any
 
 from minisift.cli import flags
 from minisift.cli.reading import add_reading, read
+from minisift.labeler import Labeler
 from minisift.training.settings import Settings
 
 
@@ -37,6 +39,7 @@ def add_task(parser: argparse.ArgumentParser) -> None:
         help="'warm', the adapter that minisift brings for the model; 'none', nothing but the model; "
         "or an adapter folder to go on from (default: warm)",
     )
+    flags.add_errors(parser, "the sentences that were held out")
 
 
 def task(given: argparse.Namespace) -> dict[str, Any]:
@@ -81,6 +84,22 @@ def training(given: argparse.Namespace) -> dict[str, Any]:
         "resume": given.resume,
         **flags.options(given, [field.name for field in fields(Settings)]),
     }
+
+
+def tell_of(labeler: Labeler, given: argparse.Namespace, what: str) -> None:
+    """Tell of a labeler that was made (what), and how it labels the sentences that were held out."""
+    report = labeler.report
+    errors = report.errors() if given.errors and report else None
+    if given.json:
+        made = {"output_dir": given.output_dir, **labeler.description.made}
+        told = {"errors": errors.to_dict()} if errors else {}
+        print(json.dumps({**made, **told}, ensure_ascii=False))
+        return
+    print(what)
+    if report:
+        print(report)
+    if errors:
+        print(f"\n{errors}")
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

@@ -95,8 +95,9 @@ def prompt(
     description = describe(renderer, rendered, shown, source.described(quantize), made)
     labeler = Labeler(description, engine, weights)
     if sample := left_out(renderer, rendered, shown, seed):
-        report = labeler.calibrate(sample)
-        labeler.description = labeler.description.with_made(scores={"dev": report.to_dict()})
+        labeler.report = labeler.calibrate(sample)
+        scores = {"dev": labeler.report.to_dict()}
+        labeler.description = labeler.description.with_made(scores=scores)
     if output_dir is not None:
         labeler.save(output_dir)
     return labeler

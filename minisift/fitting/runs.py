@@ -262,6 +262,7 @@ class _Run:
 
     def _note(self, report: Report) -> None:
         """Note the scores on sentences that were left out."""
+        self.labeler.report = report
         scores = {"dev": report.to_dict()}
         self.labeler.description = self.labeler.description.with_made(scores=scores)
         logger.info(

@@ -62,6 +62,16 @@ class Errors:
         found = [mistake for mistake in self.mistakes if mistake.kind == kind]
         return random.Random(seed).sample(found, min(most, len(found)))
 
+    def surest(self, most: int = 5) -> list[Mistake]:
+        """The mistakes whose predicted spans have the highest scores, the surest first.
+
+        Of sentences that the labeler has not learned from these are often mistakes of the annotation: a span
+        that was forgotten, or has another label elsewhere. (A span that should not be there has no score: nothing
+        was predicted.)
+        """
+        found = [mistake for mistake in self.mistakes if mistake.predicted]
+        return sorted(found, key=_score, reverse=True)[:most]
+
     def table(self) -> list[list[str]]:
         """The confusion, a row a gold label, a column a predicted one, with headings."""
         labels = sorted({label for pair in self.confusion for label in pair} - {_NONE})
@@ -70,11 +80,12 @@ class Errors:
         return [["gold \\ found", *heads], *rows]
 
     def to_dict(self, most: int = 3) -> dict[str, Any]:
-        """Counts, the confusion and some examples as JSON values."""
+        """Counts, the confusion, some examples and the surest mistakes as JSON values."""
         return {
             "counts": self.counts,
             "confusion": self.table(),
             "examples": {kind: [str(m) for m in self.examples(kind, most)] for kind in KINDS},
+            "surest": [str(mistake) for mistake in self.surest(most)],
         }
 
     def __str__(self) -> str:
@@ -82,6 +93,9 @@ class Errors:
         for kind, count in self.counts.items():
             lines.append(f"{kind:18}{count:6}")
             lines += [f"    {mistake}" for mistake in self.examples(kind)]
+        if surest := self.surest():
+            lines.append("the surest, which may be mistakes of the annotation:")
+            lines += [f"    {_score(mistake):.2f}  {mistake}" for mistake in surest]
         table = self.table()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines.append("")
@@ -89,6 +103,10 @@ class Errors:
             shown = (f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
             lines.append(f"{head:{widths[0]}}  {'  '.join(shown)}")
         return "\n".join(lines)
+
+
+def _score(mistake: Mistake) -> float:
+    return mistake.predicted.score if mistake.predicted else 0.0
 
 
 def compare(pairs: Iterable[tuple[Example, Sequence[Span]]]) -> Errors:

@@ -23,6 +23,7 @@ def test_fit(here, fit_run):
     assert made["names"] == {"LOC": "location", "PER": "human"}
     assert "- location: a town" in made["instruction"]
     assert made["scores"]["dev"]["sentences"] == 4
+    assert fit_run.json["errors"]["confusion"][0] == ["gold \\ found", "LOC", "PER", "-"]
     assert {example["text"] for example in made["demonstrations"]} <= {
         "Müller Feld kam",
         "Lyon war schön",
@@ -61,11 +62,13 @@ def test_prompt(here, fit_run):
     assert made["start"] == described["start"]
     assert made["start"].startswith("sha256:")
     assert made["scores"]["dev"]["sentences"] == 4
+    assert set(made["errors"]) == {"counts", "confusion", "examples", "surest"}
     assert described["base"]["quantize"] == "nf4"
     assert "- location: a town" in described["instruction"]
     assert (here / "prompted" / "adapter_model.safetensors").is_file()
     printed = Run(LINES["chosen"], here).out
     assert printed.startswith("chosen: PER; shows 1 sentences\n")
+    assert "gold \\ found" in printed
     assert json.loads((here / "chosen" / "labeler.json").read_text())["instruction"] == ""
 
 

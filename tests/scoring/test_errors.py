@@ -73,6 +73,22 @@ def test_what_is_shown():
         errors.examples("typo")
 
 
+def test_the_surest_mistakes_come_first():
+    example = Example.from_words(WORDS, [(0, 1, "A"), (2, 3, "A"), (5, 6, "A")])
+    found = [(0, 1, "A", 0.99), (1, 2, "A", 0.3), (2, 3, "B", 0.9), (6, 7, "B", 0.6)]
+    errors = compare([(example, [example.span_of(*span) for span in found])])
+    surest = [(m.kind, m.predicted.score) for m in errors.surest()]
+    assert surest == [
+        ("type", 0.9),
+        ("spurious", 0.6),
+        ("spurious", 0.3),
+    ]  # the missed one has no score
+    assert [m.predicted.score for m in errors.surest(1)] == [0.9]
+    assert "    0.90  A 'c', found B 'c': a b c d e f g" in str(errors)
+    assert errors.to_dict(most=1)["surest"] == [str(errors.surest()[0])]
+    assert "surest" not in str(compare([(example, [])]))
+
+
 def test_a_saved_report_has_no_texts():
     report = score([Example("a")], [[]])
     assert report.errors().mistakes == ()

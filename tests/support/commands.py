@@ -21,17 +21,17 @@ FIT = """fit base columns.csv --dev columns.csv --output-dir labeler --start non
     --strategy src --loss full --shots 2 --sampling target --epochs 3.0 --max-prompts 2 --runs 2 --learning-rate 0.002
     --lora-rank 4 --lora-dropout 0.1 --batch-size 1 --max-length 900 --quantize nf4
     --gradient-checkpointing true --held-out 0.5 --evaluations 0 --patience 1
-    --checkpoint-seconds 5.0 --template chat --seed 3 --json"""
+    --checkpoint-seconds 5.0 --template chat --seed 3 --errors --json"""
 PLAN = FIT.replace("fit", "plan", 1) + " --device cuda --memory 8"
 PROMPT = """prompt base columns.csv --output-dir prompted
     --format conll --word-column 2 --tag-column 0 --scheme io --encoding latin-1
     --names '{"PER": "human"}' --descriptions '{"LOC": "a town"}' --instruction standard
-    --start labeler --shots 2 --template plain --quantize nf4 --seed 3 --json"""
+    --start labeler --shots 2 --template plain --quantize nf4 --seed 3 --errors --json"""
 EXPORT = """export labeler notes.gguf --format gguf --quantization f16 --merge-into original
     --no-verify --json"""
 LINES = {
     "chosen": "prompt base own.jsonl --output-dir chosen --instruction none "
-    "--start None --quantize none --template chat",
+    "--start None --quantize none --template chat --errors",
     "onward": "fit base own.jsonl --output-dir onward --start labeler --lora-rank 4 --max-prompts 2 "
     "--evaluations 0 --json",
     "named": 'plan base colon.jsonl --names \'{"Drug: dose": "dose"}\' --quantize none '

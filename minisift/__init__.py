@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from minisift.data.checking import Findings, check
     from minisift.data.examples import Example, Span
     from minisift.data.reading import read, write
     from minisift.exceptions import DataError
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "DataError": "exceptions",
     "Example": "data.examples",
+    "Findings": "data.checking",
     "Labeler": "labeler",
     "Report": "scoring.evaluation",
     "Span": "data.examples",
+    "check": "data.checking",
     "fit": "fitting",
     "load": "storage",
     "plan": "fitting",
@@ -35,9 +38,11 @@ _HOMES = {
 __all__ = [
     "DataError",
     "Example",
+    "Findings",
     "Labeler",
     "Report",
     "Span",
+    "check",
     "fit",
     "load",
     "plan",

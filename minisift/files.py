@@ -31,6 +31,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minisift"
 
 
+def cached() -> list[Path]:
+    """What minisift keeps there: computed states, models made ready for transformers, those put together. Whatever
+    else lies there is not minisift's."""
+    folder = cache_folder()
+    ready = (config.parent for config in folder.glob("*-????????????-v[0-9]*/config.json"))
+    return [*folder.glob("*/*.state"), *ready, *folder.glob("gemma-3-270m-*.gguf")]
+
+
 @contextlib.contextmanager
 def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A path beside `path` to write a file or a folder at; renamed to `path` on success.

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, get_args, overload
 
 from minisift.data.examples import Example, Span
+from minisift.data.html import Page, page
 from minisift.data.reading import as_examples, some_examples
 from minisift.decoding.labelling import Answer, OnLong, Stream
 from minisift.decoding.protocols import Engine
@@ -32,8 +33,9 @@ from minisift.scoring.calibration import (
 from minisift.scoring.evaluation import Report, score
 
 Threshold = float | Mapping[str, float]
-FORMATS = ("gguf", "lora", "hf", "kit")
+ExportFormat = Literal["gguf", "lora", "hf", "kit"]
 """What `export` writes."""
+FORMATS: tuple[str, ...] = get_args(ExportFormat)
 
 
 class Labeler:
@@ -128,6 +130,29 @@ class Labeler:
         examples = some_examples(examples)
         stream = self.stream(examples, threshold=threshold, prefer=prefer, progress=progress)
         return score(examples, stream, stream.counts)
+
+    def show(self, texts: Any, *, title: str = "") -> Page:
+        """What it finds in some texts, as a page: a notebook shows it, `save` writes it as one file of HTML.
+
+        texts: one or several; strings, or Examples: below each one's own spans stand those that are found, if others, with
+        mistakes marked.
+
+        >>> labeler.show(["Angela Merkel visited Paris."]).save("page.html")  # doctest: +SKIP
+        """
+        given = [texts] if isinstance(texts, str | Example) else list(texts)
+        found = self.predict(given)
+        examples = [Example(text) if isinstance(text, str) else text for text in given]
+        if any(isinstance(text, Example) for text in given):
+            return page(
+                title,
+                list(zip(examples, found, strict=True)),
+                str(score(examples, found)),
+            )
+        shown = [
+            replace(example, spans=tuple(spans))
+            for example, spans in zip(examples, found, strict=True)
+        ]
+        return page(title, [(example, None) for example in shown])
 
     def stream(
         self,

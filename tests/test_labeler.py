@@ -34,6 +34,17 @@ def test_a_stream_is_of_several_texts(small, texts):
         small.stream(texts)
 
 
+def test_texts_are_shown_with_what_is_found(small, dev):
+    made = small.show(["Tom took aspirin.", "<b>"], title="Two & more")
+    assert "<h1>Two &amp; more</h1>" in made.html
+    assert "&lt;b&gt;" in made.html
+    assert made.html.count("<article>") == 2
+    assert small.show("Tom took aspirin.").html == small.show(["Tom took aspirin."]).html
+    compared = small.show(dev[:3]).html
+    assert str(small.evaluate(dev[:3])).splitlines()[-1] in compared
+    assert 'class="missed"' in compared
+
+
 @pytest.mark.parametrize("texts", [[7], [None], [b"Tom"], array.array("b", [1]), [["Tom"]]])
 def test_a_wrong_text_is_refused_when_its_turn_comes(small, texts):
     stream = small.stream(texts)

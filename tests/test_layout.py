@@ -6,8 +6,8 @@ import pytest
 from support.places import ROOT
 
 FILES = sorted((ROOT / "tests").rglob("*.py"))
-OTHERS = {"_attn_implementation", "_fields_"}
-"""Names of transformers and ctypes that they tell people to use."""
+OTHERS = {"_attn_implementation", "_fields_", "_repr_html_"}
+"""Names of transformers, ctypes and IPython that they tell people to use."""
 
 
 def test_folders_mirror_the_package():

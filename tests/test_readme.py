@@ -15,7 +15,7 @@ from dataclasses import fields
 from support.places import ROOT
 
 import minisift
-from minisift.cli import parser
+from minisift.cli import app
 from minisift.training.settings import Settings
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ INLINE = [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)",
 
 SMALLER = {"minisift/sample/train.jsonl": 8, "minisift/sample/dev.jsonl": 3}
 """Files that are read, and how many of their lines the blocks get to see."""
-RUN = ("import minisift", "from minisift import", "minisift fit")
+RUN = ("import minisift", "from minisift import", "minisift check")
 """How the blocks begin that are run here."""
 NOT_RUN = {
     "make demo": "takes minutes, and make test would run itself",
@@ -102,7 +102,7 @@ def test_commands_in_the_text_are_understood():
     commands = [code for code in commands if len(code.split()) > 2]
     assert len(commands) >= 3
     for command in commands:
-        parser().parse_args(shlex.split(command)[1:])
+        app().parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
 
 
 def calls(code):

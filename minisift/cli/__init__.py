@@ -1,19 +1,27 @@
-"""The command line: `minisift fit | plan | prompt | predict | evaluate | export`, the words of the functions.
+"""The command line: `minisift fit`, `predict`, ..., the words and arguments of the functions.
 
-A command is a module with `add(commands)`, which declares its flags, and `run(given)`, which does it.
+A command is a file with a function of its name. The function's parameters are the arguments; what they do is
+told in its docstring, or below the fields where a dataclass holds them.
 """
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import io
 import logging
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+
+from cyclopts import App, CycloptsError, Group
 
 import minisift
-from minisift.cli import evaluate, export, fit, plan, predict, prompt
+
+COMMANDS = {
+    "Make a labeler": ("check", "prompt", "fit", "plan"),
+    "Use it": ("predict", "evaluate", "show", "export"),
+    "This machine": ("doctor",),
+}
+"""The commands, in the groups that `minisift --help` shows."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,47 +32,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # lone surrogates, which UTF-8 has no bytes for, become JSON's escapes
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        given = parser().parse_args(arguments)
-        given.run(given)
+        status = app()(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
     except BrokenPipeError:
         sys.stderr.close()
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except CycloptsError as error:
+        line = " ".join(["minisift", *(error.command_chain or ()), "--help"])
+        print(f"minisift: {_message(error, f'see {line}')}", file=sys.stderr)
+        return 2
     except (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError) as error:
         print(f"minisift: {_message(error)}", file=sys.stderr)
         return 2
-    return 0
+    return int(status or 0)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line; the namespace it gives has the command to run as `run`."""
-    parser = _Parser(
-        prog="minisift", description="Label spans in text with a small language model."
+def app() -> App:
+    """The whole command line."""
+    found = App(
+        name="minisift",
+        help="Label spans in text with a small language model.",
+        version=minisift.__version__,
+        suppress_keyboard_interrupt=False,
     )
-    parser.add_argument("--version", action="version", version=minisift.__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (fit, plan, prompt, predict, evaluate, export):
-        command.add(commands)
-    for each in commands.choices.values():
-        each.add_argument(
-            "--json", action="store_true", default=False, help="print JSON for machines"
-        )
-    return parser
+    for title, names in COMMANDS.items():
+        group = Group.create_ordered(title)
+        for place, name in enumerate(names):
+            command = getattr(importlib.import_module(f"minisift.cli.{name}"), name)
+            found.command(command, group=group, sort_key=place)
+    found.register_install_completion_command()
+    options = Group.create_ordered("Options")
+    for word in ("--help", "--version", "--install-completion"):
+        found[word].group = options
+    return found
 
 
-class _Parser(argparse.ArgumentParser):
-    """Raises ValueError for a wrong line, which `main` reports as it does any other error."""
-
-    def error(self, message: str) -> NoReturn:
-        fix = "" if "; fix: " in message else f"; fix: see {self.prog} --help"
-        raise ValueError(message + fix)
-
-
-def _message(error: BaseException) -> str:
-    """What an error says, on one line; for an error of the operating system also what to do."""
+def _message(error: BaseException, fix: str = "") -> str:
+    """What an error says, on one line, with what to do."""
     text = " ".join(map(str.strip, str(error).splitlines()))
-    if isinstance(error, OSError) and error.errno is not None and "; fix: " not in text:
-        text += "; fix: look at this path, who may write there, and the room on the disk"
-    return text
+    if isinstance(error, OSError) and error.errno is not None:
+        fix = "look at this path, who may write there, and the room on the disk"
+    return f"{text.rstrip('.')}; fix: {fix}" if fix and "; fix: " not in text else text

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-from typing import Any
+import json as jsonlib
 
 from minisift.cli import flags
-from minisift.cli.reading import add_reading, load, read, tell
+from minisift.cli.reading import ReadingFlags, load, read, tell
 
 
-def add(commands: Any) -> None:
-    parser = commands.add_parser("evaluate", help="score a labeler on labelled sentences")
-    parser.set_defaults(run=run)
-    parser.add_argument("labeler", help="GGUF file or adapter folder")
-    parser.add_argument("data", help="labelled file, see --format")
-    flags.add_errors(parser, "them")
-    flags.add_prefer(parser)
-    add_reading(parser)
+def evaluate(
+    labeler: str,
+    data: str,
+    /,
+    *,
+    errors: flags.Errors = False,
+    prefer: flags.Prefer = "balance",
+    json: flags.Json = False,
+    reading: ReadingFlags = None,
+) -> None:
+    """Score a labeler on labelled sentences.
 
+    Example: `minisift evaluate ner.gguf test.conll --errors`
 
-def run(given: argparse.Namespace) -> None:
-    examples = read(given, given.data)
-    report = load(given.labeler).evaluate(examples, prefer=given.prefer)
+    Parameters
+    ----------
+    labeler
+        GGUF file or adapter folder.
+    data
+        Labelled file, see --format.
+    """
+    examples = read(reading, data)
+    report = load(labeler).evaluate(examples, prefer=prefer)
     tell(report.counts)
-    if given.json:
-        content = report.to_dict()
-        if given.errors:
-            content["errors"] = report.errors().to_dict()
-        print(json.dumps(content, ensure_ascii=False))
+    if json:
+        told = {"errors": report.errors().to_dict()} if errors else {}
+        print(jsonlib.dumps({**report.to_dict(), **told}, ensure_ascii=False))
         return
     print(report)
-    if given.errors:
+    if errors:
         print(f"\n{report.errors()}")

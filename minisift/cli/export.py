@@ -2,53 +2,66 @@
 
 from __future__ import annotations
 
-import argparse
-import json
+import json as jsonlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
+from minisift.cli import flags
 from minisift.cli.reading import load
-from minisift.labeler import FORMATS
+from minisift.labeler import ExportFormat
 
 
-def add(commands: Any) -> None:
-    """Adds the arguments of `Labeler.export` as flags; their defaults are its own."""
-    parser = commands.add_parser(
-        "export", help="write a labeler as one GGUF file", argument_default=argparse.SUPPRESS
-    )
-    parser.set_defaults(run=run)
-    parser.add_argument("labeler", help="adapter folder; for a kit, a GGUF file")
-    parser.add_argument("path", help="file or folder to write")
-    parser.add_argument(
-        "--format",
-        choices=FORMATS,
-        help="one file (the default); the adapter alone as GGUF; a merged Hugging Face folder; a "
-        "kit for other programs than minisift",
-    )
-    parser.add_argument(
-        "--quantization",
-        help="q8_0 by default; f16, q4_0, q4_k_m, ...; auto for the smallest that keeps F1",
-    )
-    parser.add_argument("--verify-on", help="labelled file whose sentences are compared")
-    parser.add_argument(
-        "--no-verify", dest="verify", action="store_false", help="neither compare nor balance"
-    )
-    parser.add_argument(
-        "--tolerance", type=float, help="points of F1 to lose at most; 0.5 if not given"
-    )
-    parser.add_argument(
-        "--merge-into",
-        choices=("quantized", "original"),
-        help="the weights of the training (the default), or those before their quantization",
-    )
-    parser.add_argument("--converter", help="llama.cpp's convert_hf_to_gguf.py, to use it instead")
+def export(
+    labeler: str,
+    path: str,
+    /,
+    *,
+    format: ExportFormat = "gguf",
+    quantization: str = "q8_0",
+    verify_on: str | None = None,
+    verify: bool = True,
+    tolerance: float = 0.5,
+    merge_into: Literal["quantized", "original"] = "quantized",
+    converter: str | None = None,
+    json: flags.Json = False,
+) -> None:
+    """Write a labeler as one GGUF file.
 
+    Example: `minisift export ner ner.gguf --quantization q4_0 --verify-on dev.conll`
 
-def run(given: argparse.Namespace) -> None:
-    shared = ("run", "labeler", "path", "json")
-    options = {name: value for name, value in vars(given).items() if name not in shared}
-    report = load(given.labeler).export(given.path, **options)
-    print(json.dumps(report, ensure_ascii=False) if given.json else _summary(report))
+    Parameters
+    ----------
+    labeler
+        Adapter folder; for a kit, a GGUF file.
+    path
+        File or folder to write.
+    format
+        One file (gguf), the adapter alone as GGUF (lora), a merged Hugging Face folder (hf), or a kit for other
+        programs than minisift (kit).
+    quantization
+        f16, q8_0, q4_0, q4_k_m, ...; "auto" for the smallest that keeps F1.
+    verify_on
+        Labelled file whose sentences are compared.
+    verify
+        Compare with the adapter, and balance before quantizing.
+    tolerance
+        Points of F1 to lose at most.
+    merge_into
+        The weights of the training, or those before their quantization.
+    converter
+        llama.cpp's convert_hf_to_gguf.py, to use it instead.
+    """
+    report = load(labeler).export(
+        path,
+        format=format,
+        quantization=quantization,
+        verify_on=verify_on,
+        verify=verify,
+        tolerance=tolerance,
+        merge_into=merge_into,
+        converter=converter,
+    )
+    print(jsonlib.dumps(report, ensure_ascii=False) if json else _summary(report))
 
 
 def _summary(report: Mapping[str, Any]) -> str:

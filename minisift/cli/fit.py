@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
-
 import minisift
-from minisift.cli.training import add_training, tell_of, training
+from minisift.cli import flags
+from minisift.cli.reading import ReadingFlags
+from minisift.cli.training import SettingsFlags, TaskFlags, tell_of, training
 
 
-def add(commands: Any) -> None:
-    parser = commands.add_parser("fit", help="train a labeler on labelled sentences")
-    parser.set_defaults(run=run)
-    add_training(parser, output_dir="where to write the adapter folder")
+def fit(
+    model: str,
+    train: str,
+    /,
+    *,
+    output_dir: str,
+    dev: str | None = None,
+    resume: flags.Switch = False,
+    errors: flags.Errors = False,
+    json: flags.Json = False,
+    task: TaskFlags = None,
+    settings: SettingsFlags = None,
+    reading: ReadingFlags = None,
+) -> None:
+    """Train a labeler on labelled sentences.
 
+    Example: `minisift fit smollm2-135m train.conll --output-dir ner`
 
-def run(given: argparse.Namespace) -> None:
-    labeler = minisift.fit(**training(given))
+    Parameters
+    ----------
+    model
+        Bundled name, hub id, folder or .gguf file.
+    train
+        Labelled file, see --format.
+    output_dir
+        Where to write the adapter folder.
+    dev
+        Labelled file to choose the adapter, calibrate and score by; without it some sentences are held out.
+    resume
+        Continue a training that was killed.
+    """
+    given = training(train, dev, task, settings, reading)
+    labeler = minisift.fit(model, output_dir=output_dir, resume=resume, **given)
     made = labeler.description.made
     learned = (
         f"{made['sentences']} sentences, {made['prompts']} prompts, "
         f"{made['training']['seconds']:.0f} s, loss {made['training']['loss']:.3f}"
     )
-    tell_of(labeler, given, f"{given.output_dir}: {', '.join(labeler.labels)}\n{learned}")
+    told = f"{output_dir}: {', '.join(labeler.labels)}\n{learned}"
+    tell_of(labeler, output_dir, told, errors, json)
     if made["training"].get("stopped") == "interrupted":
         raise KeyboardInterrupt

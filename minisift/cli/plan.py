@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-from typing import Any
+import json as jsonlib
+from typing import Literal
 
 import minisift
-from minisift.cli.training import add_training, training
+from minisift.cli import flags
+from minisift.cli.reading import ReadingFlags
+from minisift.cli.training import SettingsFlags, TaskFlags, training
 
 
-def add(commands: Any) -> None:
-    parser = commands.add_parser("plan", help="estimate the memory that the same fit would take")
-    parser.set_defaults(run=run)
-    add_training(parser, output_dir=None)
-    parser.add_argument(
-        "--device", choices=("cuda", "mps", "cpu"), help="this machine's by default"
+def plan(
+    model: str,
+    train: str,
+    /,
+    *,
+    device: Literal["cuda", "mps", "cpu"] | None = None,
+    memory: float | None = None,
+    output_dir: str | None = None,
+    dev: str | None = None,
+    resume: flags.Switch = False,
+    errors: flags.Errors = False,
+    json: flags.Json = False,
+    task: TaskFlags = None,
+    settings: SettingsFlags = None,
+    reading: ReadingFlags = None,
+) -> None:
+    """Estimate the memory that the same fit would take.
+
+    Example: `minisift plan gemma-3-270m train.conll --device cuda --memory 8`
+
+    Parameters
+    ----------
+    model
+        Bundled name, hub id, folder or .gguf file.
+    train
+        Labelled file, see --format.
+    device
+        This machine's by default.
+    memory
+        Gigabytes there are; by default as found here.
+    output_dir
+        As for fit; nothing is written.
+    dev
+        As for fit.
+    resume
+        As for fit.
+    """
+    given = training(train, dev, task, settings, reading)
+    estimate = minisift.plan(
+        model, output_dir=output_dir, resume=resume, device=device, memory=memory, **given
     )
-    parser.add_argument(
-        "--memory", type=float, help="gigabytes there are; by default as found here"
-    )
-
-
-def run(given: argparse.Namespace) -> None:
-    estimate = minisift.plan(**training(given), device=given.device, memory=given.memory)
-    print(json.dumps(estimate.to_dict(), ensure_ascii=False) if given.json else estimate)
+    print(jsonlib.dumps(estimate.to_dict(), ensure_ascii=False) if json else estimate)

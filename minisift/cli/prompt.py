@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from typing import Literal
 
 import minisift
 from minisift.cli import flags
-from minisift.cli.reading import add_reading, read
-from minisift.cli.training import add_task, task, tell_of
-from minisift.models.device import Quantization
+from minisift.cli.reading import ReadingFlags, read
+from minisift.cli.training import Task, TaskFlags, tell_of
 from minisift.prompting.template import TemplateKind
 
-_OPTIONS = ("output_dir", "shots", "template", "quantize", "seed")
 
+def prompt(
+    model: str,
+    train: str,
+    /,
+    *,
+    output_dir: str,
+    shots: int | None = None,
+    template: TemplateKind = "plain",
+    quantize: Literal["nf4"] | None = None,
+    seed: int = 0,
+    errors: flags.Errors = False,
+    json: flags.Json = False,
+    task: TaskFlags = None,
+    reading: ReadingFlags = None,
+) -> None:
+    """Make a labeler of a few labelled sentences, without training.
 
-def add(commands: Any) -> None:
-    parser = commands.add_parser(
-        "prompt", help="make a labeler of a few labelled sentences, without training"
+    Example: `minisift prompt gemma-3-270m first.jsonl --output-dir first`
+
+    Parameters
+    ----------
+    model
+        Bundled name, hub id, folder or .gguf file.
+    train
+        Labelled file, see --format.
+    output_dir
+        Where to write the labeler's folder.
+    shots
+        Sentences to show; as many as 1,024 tokens hold by default.
+    template
+        "plain" text, or "chat".
+    quantize
+        "nf4" for 4-bit weights.
+    seed
+        Of which sentences are shown.
+    """
+    labeler = minisift.prompt(
+        model,
+        read(reading, train),
+        output_dir=output_dir,
+        shots=shots,
+        template=template,
+        quantize=quantize,
+        seed=seed,
+        **(task or Task()).arguments(),
     )
-    parser.set_defaults(run=run)
-    add_task(parser)
-    parser.add_argument("--output-dir", required=True, help="where to write the labeler's folder")
-    for name, hint, what in (
-        ("shots", int, "sentences to show; as many as 1,024 tokens hold by default"),
-        ("template", TemplateKind, "'plain' text, or 'chat' (default: plain)"),
-        ("quantize", Quantization | None, "'nf4' for 4-bit weights (default: none)"),
-        ("seed", int, "of which sentences are shown (default: 0)"),
-    ):
-        convert = flags.converter(hint)
-        parser.add_argument(flags.flag(name), type=convert, default=argparse.SUPPRESS, help=what)
-    add_reading(parser)
-
-
-def run(given: argparse.Namespace) -> None:
-    examples = read(given, given.train)
-    labeler = minisift.prompt(train_set=examples, **task(given), **flags.options(given, _OPTIONS))
     shown = f"shows {labeler.description.made['shots']} sentences"
-    tell_of(labeler, given, f"{given.output_dir}: {', '.join(labeler.labels)}; {shown}")
+    told = f"{output_dir}: {', '.join(labeler.labels)}; {shown}"
+    tell_of(labeler, output_dir, told, errors, json)

@@ -78,6 +78,11 @@ class Example:
             tuple(ranges),
         )
 
+    def _repr_html_(self) -> str:
+        from minisift.data.html import snippet
+
+        return snippet(self.text, self.spans)
+
     def word_spans(self) -> list[tuple[int, int, str]]:
         """The spans as (first word, word after the last, label)."""
         first = {start: index for index, (start, _) in enumerate(self.words)}

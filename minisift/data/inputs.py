@@ -11,13 +11,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, get_args
 
 from minisift.data.examples import Example, Span
 from minisift.exceptions import DataError
 from minisift.files import decode
 
-FORMATS = ("lines", "jsonl", "json", "csv", "parquet")
+InputFormat = Literal["lines", "jsonl", "json", "csv", "parquet"]
+FORMATS: tuple[str, ...] = get_args(InputFormat)
 _BY_ENDING = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",

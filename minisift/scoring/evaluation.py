@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from minisift.data.examples import Example, Span
@@ -104,6 +105,9 @@ class Report:
             content["exact"],
             content["calibration_error"],
         )
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         rows = [*self.per_label.items(), ("micro", self.micro)]

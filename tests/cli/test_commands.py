@@ -18,7 +18,8 @@ def test_fit(here, fit_run):
     asked = flags(FIT)
     for field in fields(Settings):
         value = made["settings"][field.name]
-        assert str(value).lower() == asked["--" + field.name.replace("_", "-")]
+        word = "" if value is True else str(value).lower()
+        assert asked["--" + field.name.replace("_", "-")] == word
         assert value != field.default or field.name == "quantize"
     assert made["names"] == {"LOC": "location", "PER": "human"}
     assert "- location: a town" in made["instruction"]
@@ -70,6 +71,41 @@ def test_prompt(here, fit_run):
     assert printed.startswith("chosen: PER; shows 1 sentences\n")
     assert "gold \\ found" in printed
     assert json.loads((here / "chosen" / "labeler.json").read_text())["instruction"] == ""
+
+
+def test_check(here, run):
+    found = run("check").json
+    assert (found["format"], found["sentences"], found["spans"]) == ("jsonl", 1, {"PER": 1})
+    assert found["twins"][0]["kind"] == "the same in dev"
+    assert found["plan"]["parameters"] > 0
+    assert found["problems"] == []
+    printed = run("checked").out
+    assert "own.jsonl: jsonl\n1 sentences, 5 words" in printed
+    assert "  [Nora PER] war in Lyon." in printed
+    told = run("refused", status=1).out
+    assert "Problems, which fit would stop at:\n  broken.jsonl:1" in told
+    assert "; fix: " in told
+
+
+@pytest.mark.parametrize("file", READING)
+def test_check_reads_with_options(file, here):
+    found = Run(f"check {reading(file)} --json", here, status=int(file == "broken.jsonl")).json
+    assert set(found["spans"]) == {"LOC", "PER"}
+
+
+@pytest.mark.parametrize("file", READING)
+def test_show_reads_with_options(file, here):
+    Run(f"show {reading(file)} --output read.html", here)
+    shown = (here / "read.html").read_text()
+    assert "<small>PER</small>" in shown
+    assert "<small>LOC</small>" in shown
+
+
+def test_show(here, run):
+    run("shown")
+    assert "Nora<small>PER</small>" in (here / "page.html").read_text()
+    run("wrong")
+    assert "labelled by notes.gguf" in (here / "wrong.html").read_text()
 
 
 def test_export(here, export_run):

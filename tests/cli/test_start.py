@@ -13,8 +13,12 @@ HEAVY = ("torch", "transformers", "llama_cpp", "numpy", "datasets", "peft", "pya
     [
         ["--version"],
         ["--help"],
-        *([command, "--help"] for command in ("fit", "plan", "predict", "evaluate", "export")),
+        *(
+            [command, "--help"]
+            for command in ("check", "fit", "plan", "predict", "evaluate", "export")
+        ),
         ["predict", "none.gguf", "Nora"],
+        ["check", "none.jsonl"],
         ["fit", "smollm2-135m", "none.jsonl", "--output-dir", "new"],
     ],
     ids=" ".join,

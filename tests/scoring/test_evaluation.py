@@ -42,3 +42,8 @@ def test_nothing_predicted_or_gold():
 def test_lengths_must_agree():
     with pytest.raises(ValueError, match=r"shorter|longer"):
         score([Example("a")], [])
+
+
+def test_a_notebook_shows_the_table():
+    report = score([Example("a")], [[]])
+    assert report._repr_html_() == f"<pre>{report}</pre>"

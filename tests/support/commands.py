@@ -20,7 +20,7 @@ FIT = """fit base columns.csv --dev columns.csv --output-dir labeler --start non
     --names '{"PER": "human"}' --descriptions '{"LOC": "a town"}' --instruction standard
     --strategy src --loss full --shots 2 --sampling target --epochs 3.0 --max-prompts 2 --runs 2 --learning-rate 0.002
     --lora-rank 4 --lora-dropout 0.1 --batch-size 1 --max-length 900 --quantize nf4
-    --gradient-checkpointing true --held-out 0.5 --evaluations 0 --patience 1
+    --gradient-checkpointing --held-out 0.5 --evaluations 0 --patience 1
     --checkpoint-seconds 5.0 --template chat --seed 3 --errors --json"""
 PLAN = FIT.replace("fit", "plan", 1) + " --device cuda --memory 8"
 PROMPT = """prompt base columns.csv --output-dir prompted
@@ -30,6 +30,13 @@ PROMPT = """prompt base columns.csv --output-dir prompted
 EXPORT = """export labeler notes.gguf --format gguf --quantization f16 --merge-into original
     --no-verify --json"""
 LINES = {
+    "check": "check own.jsonl --dev own.jsonl --model base --json",
+    "checked": "check own.jsonl",
+    "refused": "check broken.jsonl",
+    "shown": "show own.jsonl --output page.html",
+    "wrong": "show own.jsonl --labeler notes.gguf --wrong --output wrong.html",
+    "doctor": "doctor",
+    "cleared": "doctor --clear-cache --json",
     "chosen": "prompt base own.jsonl --output-dir chosen --instruction none "
     "--start None --quantize none --template chat --errors",
     "onward": "fit base own.jsonl --output-dir onward --start labeler --lora-rank 4 --max-prompts 2 "
@@ -66,21 +73,30 @@ READING = {
 }
 """Files with PER and LOC, and the options of `minisift.read` without any of which they are not read so."""
 ERRORS = {
-    "": "COMMAND",
-    "fly": "invalid choice: 'fly'",
-    "fit": "model, train, --output-dir",
+    "fly": 'Unknown command "fly"',
+    "fit": '"fit" parameter MODEL',
     "fit smollm2-135m own.jsonl": "--output-dir",
     "fit smollm2-135m own.jsonl --output-dir new --lr 1": "--lr",
-    "fit smollm2-135m own.jsonl --output-dir new --shots many": "'many'",
+    "show none.jsonl --output page.html": "none.jsonl: no such file",
+    "show own.jsonl --output thesis": "thesis: a folder",
+    "show own.jsonl --output page.html --wrong": "--wrong without --labeler",
+    "show own.jsonl --output page.html --labeler none.gguf": "none.gguf: no such file",
+    "check none.jsonl": "none.jsonl: no such file",
+    "check own.jsonl --dev none.jsonl": "none.jsonl: no such file",
+    "check own.jsonl --model no-model": "'no-model'",
+    "check own.jsonl --split train": "split='train' is not for jsonl",
+    "fit smollm2-135m own.jsonl --output-dir new --shots many": '"many"',
+    "fit smollm2-135m own.jsonl --output-dir new --shots -1": "shots=-1",
     "fit smollm2-135m own.jsonl --output-dir new --names '{bad'": "'{bad' is not JSON",
     "fit smollm2-135m own.jsonl --output-dir new --names '[1]'": "no text for each label",
     'fit smollm2-135m own.jsonl --output-dir new --names \'{"X": "y"}\'': "X; fix: use some of PER",
-    "fit smollm2-135m own.jsonl --output-dir new --strategy all --epochs inf": "strategy='all'",
-    "fit smollm2-135m own.jsonl --output-dir new --quantize int3": "quantize='int3'",
+    "fit smollm2-135m own.jsonl --output-dir new --strategy all": 'Choose from: "vanilla", "src", "mrc"',
+    "fit smollm2-135m own.jsonl --output-dir new --epochs inf": "epochs=inf",
+    "fit smollm2-135m own.jsonl --output-dir new --quantize int3": "int3",
     "fit smollm2-135m own.jsonl --output-dir new --seed 99999999999": "seed=99999999999",
-    "fit smollm2-135m own.jsonl --output-dir new --gradient-checkpointing maybe": "'maybe'",
+    "fit smollm2-135m own.jsonl --output-dir new --gradient-checkpointing maybe": "maybe",
     "fit smollm2-135m own.jsonl --output-dir new --dev none.jsonl": "none.jsonl: no such file",
-    "fit smollm2-135m own.jsonl --output-dir new --loss half": "loss='half'; fix: 'constrained' or",
+    "fit smollm2-135m own.jsonl --output-dir new --loss half": 'Choose from: "constrained", "full"',
     "fit smollm2-135m own.jsonl --output-dir new --start thesis": "start='thesis': no folder with",
     "prompt smollm2-135m own.jsonl --output-dir thesis": "thesis: holds something else",
     "prompt smollm2-135m own.jsonl --output-dir new --shots -1": "shots=-1",
@@ -95,7 +111,7 @@ ERRORS = {
     "plan smollm2-135m colon.jsonl": "names={'Drug: dose': 'some name'}",
     "plan smollm2-135m own.jsonl --resume": "resume=True without output_dir",
     "plan smollm2-135m own.jsonl --memory nan": "memory=nan",
-    "plan smollm2-135m own.jsonl --memory much": "'much'",
+    "plan smollm2-135m own.jsonl --memory much": '"much"',
     "plan smollm2-135m own.jsonl --output-dir thesis": "thesis: holds something else",
     "predict none.gguf Nora": "none.gguf: no such file",
     "predict none.gguf --input none.txt": "none.txt: no such file",
@@ -112,7 +128,7 @@ ERRORS = {
     "predict thesis Nora --threads 2": "--threads is for GGUF files",
     "evaluate none.gguf none.jsonl": "none.jsonl: no such file",
     "export none.gguf out.gguf": "none.gguf: no such file",
-    "export none.gguf out.gguf --tolerance much": "'much'",
+    "export none.gguf out.gguf --tolerance much": '"much"',
 }
 WITH_A_MODEL = {
     "predict notes.gguf Nora --threads 0": "threads=0",
@@ -184,6 +200,6 @@ def reading(file):
 def every_line():
     """All lines of this file, those that read a file once for each command that reads."""
     lines = [FIT, PLAN, PROMPT, EXPORT, *LINES.values(), *ERRORS, *WITH_A_MODEL]
-    for command in ("fit", "plan", "prompt", "evaluate"):
+    for command in ("check", "show", "fit", "plan", "prompt", "evaluate"):
         lines += [f"{command} {reading(file)}" for file in READING]
     return lines

@@ -3,7 +3,7 @@
 A format is a module with ``OPTIONS``, the names of the reading options that it takes, and
 ``read(source, options) -> Iterator[Record]``; if it can be written, also
 ``write(examples, *, scheme) -> bytes``. To add one, write the module, add its name to `NAMES`, and
-teach `_format_of` the endings, folders or first lines by which to recognise it.
+teach `format_of` the endings, folders or first lines by which to recognise it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, get_args
 
 from minisift.data.formats.record import Options, Record
 from minisift.exceptions import DataError
 
-NAMES = ("conll", "csv", "jsonl", "brat", "webanno", "docbin", "huggingface")
+Format = Literal["conll", "csv", "jsonl", "brat", "webanno", "docbin", "huggingface"]
+NAMES: tuple[str, ...] = get_args(Format)
 _BY_ENDING = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -47,7 +48,7 @@ def records(source: Any, name: str | None, options: Options) -> Iterator[Record]
 
     Raises ValueError for an option that this format does not take.
     """
-    name = name or _format_of(source)
+    name = name or format_of(source)
     module = _module(name)
     if name != "huggingface":
         _check_path(source)
@@ -79,7 +80,7 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f"minisift.data.formats.{name}")
 
 
-def _format_of(source: Any) -> str:
+def format_of(source: Any) -> str:
     """The format of a source: by its type, its ending, or the begin of its content."""
     if not isinstance(source, str | os.PathLike):
         return "huggingface"
@@ -114,7 +115,7 @@ def _format_of(source: Any) -> str:
 
 def options_of(source: Any, name: str | None) -> tuple[str, ...]:
     """The names of the reading options that a source's format takes."""
-    options: tuple[str, ...] = _module(name or _format_of(source)).OPTIONS
+    options: tuple[str, ...] = _module(name or format_of(source)).OPTIONS
     return options
 
 

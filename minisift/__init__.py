@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from minisift.data.examples import Example, Span
     from minisift.data.reading import read, write
     from minisift.exceptions import DataError
-    from minisift.fitting import fit, plan, prompt
+    from minisift.fitting import fit, inspect, plan, prompt
     from minisift.labeler import Labeler
     from minisift.scoring.evaluation import Report
     from minisift.storage import load
@@ -29,6 +29,7 @@ _HOMES = {
     "Span": "data.examples",
     "check": "data.checking",
     "fit": "fitting",
+    "inspect": "fitting",
     "load": "storage",
     "plan": "fitting",
     "prompt": "fitting",
@@ -44,6 +45,7 @@ __all__ = [
     "Span",
     "check",
     "fit",
+    "inspect",
     "load",
     "plan",
     "prompt",

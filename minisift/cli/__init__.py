@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError, Group
 import minisift
 
 COMMANDS = {
-    "Make a labeler": ("check", "prompt", "fit", "plan"),
+    "Make a labeler": ("check", "prompt", "fit", "plan", "inspect"),
     "Use it": ("predict", "evaluate", "show", "export"),
     "This machine": ("doctor",),
 }

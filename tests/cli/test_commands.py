@@ -5,7 +5,18 @@ import re
 from dataclasses import fields
 
 import pytest
-from support.commands import FIT, LINES, PLAN, PROMPT, READING, RECORDS, Run, flags, reading
+from support.commands import (
+    FIT,
+    INSPECT,
+    LINES,
+    PLAN,
+    PROMPT,
+    READING,
+    RECORDS,
+    Run,
+    flags,
+    reading,
+)
 
 import minisift
 from minisift.training.settings import Settings
@@ -91,6 +102,16 @@ def test_check(here, run):
 def test_check_reads_with_options(file, here):
     found = Run(f"check {reading(file)} --json", here, status=int(file == "broken.jsonl")).json
     assert set(found["spans"]) == {"LOC", "PER"}
+
+
+def test_inspect(here, run):
+    seen = Run(INSPECT, here).json
+    assert (seen["strategy"], seen["prompts"]) == ("src", 4)
+    assert {tuple(token["counted"]) for token in seen["tokens"]} >= {("vanilla",)}
+    told = run("seen").out
+    assert told.startswith("The first of 3 prompts, ")
+    assert "under mrc (in brackets).\n" in told
+    assert "Text: Nora war in Lyon.⏎\n" in told
 
 
 @pytest.mark.parametrize("file", READING)

@@ -25,15 +25,15 @@ def parsed(words):
     return bound.arguments
 
 
-@pytest.mark.parametrize("command", ["fit", "plan"])
+@pytest.mark.parametrize("command", ["fit", "plan", "inspect"])
 def test_every_setting_is_a_flag(command):
     assert set(SETTINGS) == {field.name for field in fields(Settings)}
-    words = [command, "m", "t", "--output-dir", "o"]
+    words = [command, "m", "t", *([] if command == "inspect" else ["--output-dir", "o"])]
+    assert "settings" not in parsed(words)
     for name, value in SETTINGS.items():
         words.append("--" + name.replace("_", "-"))
         words += [] if value is True else [str(value).lower()]
     assert parsed(words)["settings"] == Settings(**SETTINGS)
-    assert "settings" not in parsed(words[:5])
 
 
 def test_what_words_stand_for():
@@ -82,7 +82,9 @@ def test_every_flag_is_told_of(command, capsys, monkeypatch):
     assert command in helped(capsys)
 
 
-@pytest.mark.parametrize("command", ["fit", "plan", "prompt", "evaluate", "check", "show"])
+@pytest.mark.parametrize(
+    "command", ["fit", "plan", "prompt", "evaluate", "check", "show", "inspect"]
+)
 def test_every_option_of_read_is_a_flag(command):
     options = set(inspect.signature(minisift.read).parameters) - {"source"}
     given = {name for options in READING.values() for name in options}

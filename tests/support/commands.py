@@ -23,6 +23,9 @@ FIT = """fit base columns.csv --dev columns.csv --output-dir labeler --start non
     --gradient-checkpointing --held-out 0.5 --evaluations 0 --patience 1
     --checkpoint-seconds 5.0 --template chat --seed 3 --errors --json"""
 PLAN = FIT.replace("fit", "plan", 1) + " --device cuda --memory 8"
+INSPECT = FIT.replace("fit", "inspect", 1)
+for gone in ("--dev columns.csv", "--output-dir labeler", "--resume", "--errors"):
+    INSPECT = INSPECT.replace(f" {gone}", "", 1)
 PROMPT = """prompt base columns.csv --output-dir prompted
     --format conll --word-column 2 --tag-column 0 --scheme io --encoding latin-1
     --names '{"PER": "human"}' --descriptions '{"LOC": "a town"}' --instruction standard
@@ -33,6 +36,7 @@ LINES = {
     "check": "check own.jsonl --dev own.jsonl --model base --json",
     "checked": "check own.jsonl",
     "refused": "check broken.jsonl",
+    "seen": "inspect base own.jsonl --max-prompts 3",
     "shown": "show own.jsonl --output page.html",
     "wrong": "show own.jsonl --labeler notes.gguf --wrong --output wrong.html",
     "doctor": "doctor",
@@ -77,6 +81,8 @@ ERRORS = {
     "fit": '"fit" parameter MODEL',
     "fit smollm2-135m own.jsonl": "--output-dir",
     "fit smollm2-135m own.jsonl --output-dir new --lr 1": "--lr",
+    "inspect smollm2-135m none.jsonl": "none.jsonl: no such file",
+    "inspect no-model own.jsonl": "'no-model'",
     "show none.jsonl --output page.html": "none.jsonl: no such file",
     "show own.jsonl --output thesis": "thesis: a folder",
     "show own.jsonl --output page.html --wrong": "--wrong without --labeler",
@@ -199,7 +205,7 @@ def reading(file):
 
 def every_line():
     """All lines of this file, those that read a file once for each command that reads."""
-    lines = [FIT, PLAN, PROMPT, EXPORT, *LINES.values(), *ERRORS, *WITH_A_MODEL]
-    for command in ("check", "show", "fit", "plan", "prompt", "evaluate"):
+    lines = [FIT, PLAN, INSPECT, PROMPT, EXPORT, *LINES.values(), *ERRORS, *WITH_A_MODEL]
+    for command in ("check", "show", "inspect", "fit", "plan", "prompt", "evaluate"):
         lines += [f"{command} {reading(file)}" for file in READING]
     return lines

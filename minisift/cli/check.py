@@ -25,7 +25,7 @@ _LISTED = 20
 
 
 def check(
-    data: str,
+    data: flags.Data,
     /,
     *,
     dev: str | None = None,
@@ -43,8 +43,6 @@ def check(
 
     Parameters
     ----------
-    data
-        Labelled file, see --format.
     dev
         Another one, whose texts should not be among those.
     model

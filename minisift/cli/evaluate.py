@@ -9,8 +9,8 @@ from minisift.cli.reading import ReadingFlags, load, read, tell
 
 
 def evaluate(
-    labeler: str,
-    data: str,
+    labeler: flags.Labeler,
+    data: flags.Data,
     /,
     *,
     errors: flags.Errors = False,
@@ -21,13 +21,6 @@ def evaluate(
     """Score a labeler on labelled sentences.
 
     Example: `minisift evaluate ner.gguf test.conll --errors`
-
-    Parameters
-    ----------
-    labeler
-        GGUF file or adapter folder.
-    data
-        Labelled file, see --format.
     """
     examples = read(reading, data)
     report = load(labeler).evaluate(examples, prefer=prefer)

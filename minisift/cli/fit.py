@@ -9,8 +9,8 @@ from minisift.cli.training import SettingsFlags, TaskFlags, tell_of, training
 
 
 def fit(
-    model: str,
-    train: str,
+    model: flags.Model,
+    train: flags.Data,
     /,
     *,
     output_dir: str,
@@ -28,10 +28,6 @@ def fit(
 
     Parameters
     ----------
-    model
-        Bundled name, hub id, folder or .gguf file.
-    train
-        Labelled file, see --format.
     output_dir
         Where to write the adapter folder.
     dev

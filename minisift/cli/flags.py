@@ -47,6 +47,9 @@ def _json(word: str, fix: str) -> Any:
         raise ValueError(f"{word!r} is not JSON ({error}); fix: {fix}") from None
 
 
+Model = Annotated[str, Parameter(help="Bundled name, hub id, folder or .gguf file.")]
+Data = Annotated[str, Parameter(help="Labelled file, see --format.")]
+Labeler = Annotated[str, Parameter(help="GGUF file or adapter folder.")]
 TextsByLabel = Annotated[Any, Parameter(converter=_texts_by_label)]
 """A mapping, as JSON."""
 Threshold = Annotated[Any, Parameter(converter=_threshold)]

@@ -20,8 +20,8 @@ _STYLES = {"src": "bold green", "mrc": "cyan"}
 
 
 def inspect(
-    model: str,
-    train: str,
+    model: flags.Model,
+    train: flags.Data,
     /,
     *,
     json: flags.Json = False,
@@ -32,13 +32,6 @@ def inspect(
     """Show the first prompt that fit would train on, token by token, and what the loss counts.
 
     Example: `minisift inspect smollm2-135m train.conll --shots 2`
-
-    Parameters
-    ----------
-    model
-        Bundled name, hub id, folder or .gguf file.
-    train
-        Labelled file, see --format.
     """
     given = training(train, None, task, settings, reading)
     del given["start"], given["dev_set"]

@@ -12,8 +12,8 @@ from minisift.cli.training import SettingsFlags, TaskFlags, training
 
 
 def plan(
-    model: str,
-    train: str,
+    model: flags.Model,
+    train: flags.Data,
     /,
     *,
     device: Literal["cuda", "mps", "cpu"] | None = None,
@@ -33,10 +33,6 @@ def plan(
 
     Parameters
     ----------
-    model
-        Bundled name, hub id, folder or .gguf file.
-    train
-        Labelled file, see --format.
     device
         This machine's by default.
     memory

@@ -40,7 +40,7 @@ class Source:
 
 
 def predict(
-    labeler: str,
+    labeler: flags.Labeler,
     /,
     *text: str,
     output: flags.PathOrDash = "-",
@@ -60,8 +60,6 @@ def predict(
 
     Parameters
     ----------
-    labeler
-        GGUF file or adapter folder.
     text
         Texts; without any, --input is read.
     output

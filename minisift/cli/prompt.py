@@ -12,8 +12,8 @@ from minisift.prompting.template import TemplateKind
 
 
 def prompt(
-    model: str,
-    train: str,
+    model: flags.Model,
+    train: flags.Data,
     /,
     *,
     output_dir: str,
@@ -32,10 +32,6 @@ def prompt(
 
     Parameters
     ----------
-    model
-        Bundled name, hub id, folder or .gguf file.
-    train
-        Labelled file, see --format.
     output_dir
         Where to write the labeler's folder.
     shots

@@ -10,7 +10,7 @@ from minisift.data.html import page
 
 
 def show(
-    data: str,
+    data: flags.Data,
     /,
     *,
     output: str,
@@ -24,8 +24,6 @@ def show(
 
     Parameters
     ----------
-    data
-        Labelled file, see --format.
     output
         HTML file to write.
     labeler

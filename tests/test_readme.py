@@ -1,6 +1,6 @@
-"""What the README tells people to type is run, or said to be run elsewhere, and is there at all.
+"""What the README and the guides tell people to type is run, or said to be run elsewhere, and is there at all.
 
-Its blocks run in their order in a folder of their own, on a few sentences and the model of two layers.
+Their blocks run in their order in a folder of their own, on a few sentences and the model of two layers.
 """
 
 import ast
@@ -12,15 +12,19 @@ import subprocess
 import sys
 from dataclasses import fields
 
+import pytest
 from support.places import ROOT
 
 import minisift
 from minisift.cli import app
 from minisift.training.settings import Settings
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-INLINE = [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", README)]
+GUIDES = ("data", "training", "labelling", "paper", "measured")
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in GUIDES)]
+README = PAGES[0].read_text(encoding="utf-8")
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+INLINE = [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", TEXT)]
 
 SMALLER = {"minisift/sample/train.jsonl": 8, "minisift/sample/dev.jsonl": 3}
 """Files that are read, and how many of their lines the blocks get to see."""
@@ -30,8 +34,6 @@ NOT_RUN = {
     "make demo": "takes minutes, and make test would run itself",
     "pip install -c constraints.txt '.[train,smollm2]'": "installs, which make test has done",
     "pip install -c constraints.txt '.[train,smollm2,gemma]'": "recipes run in test_recipes.py",
-    " labelled file": "a picture",
-    "minisift/\n  exceptions.py": "the tree",
 }
 """How the others begin, and why they are not run."""
 
@@ -75,23 +77,43 @@ def test_the_blocks_run(small_base, tmp_path):
     assert made == {"minisift", "notes", "notes.gguf", "first.gguf"}
 
 
+def test_the_readme_is_short():
+    assert len(README.split()) <= 1200
+
+
+def heading(title):
+    """What a link to a heading ends in."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "docs" / "architecture.md"], ids=lambda p: p.name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(((?!https?:)[^)\s]+)\)", page.read_text(encoding="utf-8"))
+    for path, _, place in (link.partition("#") for link in links):
+        found = page.parent / path if path else page
+        assert found.exists(), path
+        if place:
+            titles = re.findall(r"^#+ (.+)$", found.read_text(encoding="utf-8"), re.MULTILINE)
+            assert place in map(heading, titles), place
+
+
 def test_what_make_runs_is_there():
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"\bmake (\w[\w-]*)", README):
+    for target in re.findall(r"\bmake (\w[\w-]*)", TEXT):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
 def test_what_pip_installs_is_there():
     project = (ROOT / "pyproject.toml").read_text().split("[project.optional-dependencies]")[1]
-    for extras in re.findall(r"pip install .*'\.\[(.*?)\]'", README):
+    for extras in re.findall(r"pip install .*'\.\[(.*?)\]'", TEXT):
         for extra in extras.split(","):
             assert re.search(rf"^{extra} = \[", project, re.MULTILINE), extra
-    for path in re.findall(r"-[cr] ([\w/.]+\.txt)", README):
+    for path in re.findall(r"-[cr] ([\w/.]+\.txt)", TEXT):
         assert (ROOT / path).is_file()
 
 
 def test_scripts_are_there():
-    scripts = set(re.findall(r"python ((?:recipes|benchmarks)/\w+\.py)", README))
+    scripts = set(re.findall(r"python ((?:recipes|benchmarks)/\w+\.py)", TEXT))
     assert len(scripts) > 8
     for script in scripts:
         assert (ROOT / script).is_file(), script
@@ -138,15 +160,9 @@ def test_calls_in_the_text_have_the_arguments_that_they_name():
     assert checked > 8
 
 
-def test_links_lead_somewhere():
-    links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
-    assert links
-    for link in links:
-        assert (ROOT / link).exists(), link
-
-
 def test_the_tree_names_every_file():
-    tree = README.split("## The tree")[1]
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tree = page.split("## The tree")[1]
     package = tree.split("minisift/\n")[1].split("\n```")[0]
     named = {name.rstrip("/") for name in re.findall(r"^  (\w\S*)  ", package, re.MULTILINE)}
     there = {path.name for path in (ROOT / "minisift").iterdir()}
@@ -154,4 +170,4 @@ def test_the_tree_names_every_file():
 
 
 def test_nothing_is_left_to_fill_in():
-    assert not re.findall(r"@[A-Z0-9]+@|TODO|TBD", README)
+    assert not re.findall(r"@[A-Z0-9]+@|TODO|TBD", TEXT)

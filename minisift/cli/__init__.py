@@ -1,7 +1,8 @@
 """The command line: `minisift fit`, `predict`, ..., the words and arguments of the functions.
 
 A command is a file with a function of its name. The function's parameters are the arguments; what they do is
-told in its docstring, or below the fields where a dataclass holds them.
+told in its docstring, or below the fields where a dataclass holds them. Of the files only that of the command that
+runs is imported, so that text is labelled soon.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # lone surrogates, which UTF-8 has no bytes for, become JSON's escapes
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        status = app()(
-            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        words = sys.argv[1:] if arguments is None else arguments
+        status = app(*words[:1])(
+            words, exit_on_error=False, print_error=False, result_action="return_value"
         )
     except BrokenPipeError:
         sys.stderr.close()
@@ -51,19 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(status or 0)
 
 
-def app() -> App:
-    """The whole command line."""
+def app(command: str = "") -> App:
+    """The command line: the command that is named, or all where it is none of them."""
     found = App(
         name="minisift",
         help="Label spans in text with a small language model.",
         version=minisift.__version__,
         suppress_keyboard_interrupt=False,
     )
+    known = [name for names in COMMANDS.values() for name in names]
     for title, names in COMMANDS.items():
         group = Group.create_ordered(title)
         for place, name in enumerate(names):
-            command = getattr(importlib.import_module(f"minisift.cli.{name}"), name)
-            found.command(command, group=group, sort_key=place)
+            if command == name or command not in known:
+                function = getattr(importlib.import_module(f"minisift.cli.{name}"), name)
+                found.command(function, group=group, sort_key=place)
     found.register_install_completion_command()
     options = Group.create_ordered("Options")
     for word in ("--help", "--version", "--install-completion"):
@@ -76,4 +80,6 @@ def _message(error: BaseException, fix: str = "") -> str:
     text = " ".join(map(str.strip, str(error).splitlines()))
     if isinstance(error, OSError) and error.errno is not None:
         fix = "look at this path, who may write there, and the room on the disk"
-    return f"{text.rstrip('.')}; fix: {fix}" if fix and "; fix: " not in text else text
+    if not fix or "; fix: " in text:
+        return text
+    return f"{text if text.endswith('...') else text.removesuffix('.')}; fix: {fix}"

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Annotated, TextIO
 
 from cyclopts import Parameter
-from rich.text import Text
 
 from minisift.cli import flags
 from minisift.cli.reading import load, tell
-from minisift.cli.showing import coloured, show
 from minisift.data.examples import Span
 from minisift.data.inputs import Input, InputFormat, read_inputs
 from minisift.decoding.labelling import OnLong
@@ -86,7 +84,7 @@ def predict(
         count = replaced = 0
         for item, spans in zip(shown, answers, strict=False):
             if readable:
-                show(file, *_readable(item, spans, loaded.labels))
+                _show(file, item, spans, loaded.labels)
             else:
                 print(_record(item, spans), file=file, flush=True)
             count += 1
@@ -130,13 +128,19 @@ def _output(path: str) -> Iterator[TextIO]:
         yield stack.enter_context(file)
 
 
-def _readable(item: Input, spans: Sequence[Span], labels: Sequence[str]) -> list[Text | str]:
+def _show(file: TextIO, item: Input, spans: Sequence[Span], labels: Sequence[str]) -> None:
+    """Print a text with its spans in colour, and a line for each."""
+    from minisift.cli.showing import (  # what draws takes as long to load as a small model
+        coloured,
+        show,
+    )
+
     text = item.text if isinstance(item.text, str) else item.text.text
     rows = [
         f"  {f'{span.start}-{span.end}':>9}  {span.label:12}  {span.score:.2f}  {span.text}"
         for span in spans
     ]
-    return [coloured(text, spans, labels), *rows]
+    show(file, coloured(text, spans, labels), *rows)
 
 
 def _record(item: Input, spans: Sequence[Span]) -> str:

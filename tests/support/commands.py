@@ -77,7 +77,7 @@ READING = {
 }
 """Files with PER and LOC, and the options of `minisift.read` without any of which they are not read so."""
 ERRORS = {
-    "fly": 'Unknown command "fly"',
+    "fly": 'Unknown command "fly". Available commands: check, ',
     "fit": '"fit" parameter MODEL',
     "fit smollm2-135m own.jsonl": "--output-dir",
     "fit smollm2-135m own.jsonl --output-dir new --lr 1": "--lr",

@@ -188,8 +188,9 @@ def _occurrences(
     """By the words of each labelled span: all places of theirs, as (example, first word, label), those without
     a label included where they are not part of a span."""
     mentions = {_words_of(e, *words[:2]) for e in examples for words in e.word_spans()}
-    longest = max(map(len, mentions), default=0)
-    begins = {words[0] for words in mentions}
+    lengths: dict[str, set[int]] = defaultdict(set)
+    for mention in mentions:
+        lengths[mention[0]].add(len(mention))
     found: dict[tuple[str, ...], list[tuple[int, int, str | None]]] = defaultdict(list)
     for place, example in enumerate(examples):
         free = set(range(len(example.words)))
@@ -198,9 +199,7 @@ def _occurrences(
             free -= set(range(first, end))
         words = _words_of(example, 0, len(example.words))
         for first in sorted(free):
-            if words[first] not in begins:
-                continue
-            for end in range(first + 1, min(first + longest, len(words)) + 1):
+            for end in sorted(first + length for length in lengths.get(words[first], ())):
                 if free.issuperset(range(first, end)) and words[first:end] in mentions:
                     found[words[first:end]].append((place, first, None))
     return found

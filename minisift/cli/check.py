@@ -73,7 +73,9 @@ def check(
     }
     for title, lines in sections.items():
         if lines:
-            show(sys.stdout, f"{title}:", *(Text("  ") + line for line in lines[:_LISTED]))
+            show(sys.stdout, f"{title}:")
+            for line in lines[:_LISTED]:
+                show(sys.stdout, f"  {line}" if isinstance(line, str) else Text("  ") + line)
         if len(lines) > _LISTED:
             show(sys.stdout, f"  and {len(lines) - _LISTED} more")
     if estimate:

@@ -39,7 +39,7 @@ def bracketed(text: str, spans: Sequence[Span], labels: Iterable[str]) -> Text:
     found, at = Text(), 0
     for span in spans:
         found.append(_folded(text[at : span.start]))
-        found.append(f"[{_folded(span.text)} {span.label}]", _style(span.label, labels))
+        found.append(f"[{_folded(span.text)} {_folded(span.label)}]", _style(span.label, labels))
         at = span.end
     return found.append(_folded(text[at:]))
 

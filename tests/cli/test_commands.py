@@ -93,6 +93,11 @@ def test_check(here, run):
     printed = run("checked").out
     assert "own.jsonl: jsonl\n1 sentences, 5 words" in printed
     assert "  [Nora PER] war in Lyon." in printed
+    hostile = {"text": "Nora\x1b[2J war", "spans": [{"start": 0, "end": 4, "label": "\x1b[1mPER"}]}
+    (here / "hostile.jsonl").write_text(json.dumps(hostile))
+    printed = Run("check hostile.jsonl", here).out
+    assert "\x1b" not in printed
+    assert "[Nora ␛[1mPER]␛[2J war" in printed
     told = run("refused", status=1).out
     assert "Problems, which fit would stop at:\n  broken.jsonl:1" in told
     assert "; fix: " in told

@@ -43,5 +43,9 @@ def show(
         return
     report = load(labeler).evaluate(examples)
     tell(report.counts)
-    pairs = [(e, found) for e, found in report.pairs if not wrong or list(found) != list(e.spans)]
-    page(f"{data}, labelled by {labeler}", pairs, str(report)).save(output)
+    shown = {
+        number: (example, found)
+        for number, (example, found) in enumerate(report.pairs, 1)
+        if not wrong or list(found) != list(example.spans)
+    }
+    page(f"{data}, labelled by {labeler}", shown.values(), str(report), shown).save(output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,10 +83,12 @@ def snippet(text: str, spans: Sequence[Marked]) -> str:
     return f'<style>{_STYLE}</style><div class="minisift"><p>{body}</p></div>'
 
 
-def page(title: str, pairs: Iterable[Pair], told: str = "") -> Page:
+def page(
+    title: str, pairs: Iterable[Pair], told: str = "", numbers: Iterable[int] | None = None
+) -> Page:
     """Texts with their spans, and below each with those that were predicted, if others; mistakes are marked.
 
-    told: a line or some about all of them.
+    told: a line or some about all of them. numbers: those of the texts, from 1 on if not given.
     """
     pairs = list(pairs)
     labels = {span.label for text, found in pairs for span in (*text.spans, *(found or ()))}
@@ -104,15 +107,17 @@ def page(title: str, pairs: Iterable[Pair], told: str = "") -> Page:
                 f'<body class="minisift"><h1>{escape(title)}</h1>',
                 f"<pre>{escape(told)}</pre>" if told else "",
                 f"<p>{legend}</p>\n",
-                *_articles(pairs, colour),
+                *_articles(pairs, colour, numbers or itertools.count(1)),
                 "</body></html>\n",
             ]
         )
     )
 
 
-def _articles(pairs: Sequence[Pair], colour: Mapping[str, str]) -> Iterator[str]:
-    for number, (text, found) in enumerate(pairs, 1):
+def _articles(
+    pairs: Sequence[Pair], colour: Mapping[str, str], numbers: Iterable[int]
+) -> Iterator[str]:
+    for number, (text, found) in zip(numbers, pairs, strict=False):
         gold = _marked(text.text, text.spans, colour, found, "missed")
         body = f"<p>{gold}</p>"
         if found is not None and list(found) != list(text.spans):

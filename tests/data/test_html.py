@@ -68,6 +68,11 @@ def test_a_page_shows_what_is_wrong(tmp_path):
     assert made._repr_html_().startswith('<iframe sandbox=""')
 
 
+def test_texts_have_numbers():
+    assert ">1<" in page("x", [(GOLD, None)]).html
+    assert ">7<" in page("x", [(GOLD, None)], numbers=[7]).html
+
+
 def test_a_page_without_predictions_says_nothing_of_mistakes():
     assert Seen(page("x", [(GOLD, None)]).html).texts == ["LOC PER ", "Nora Feld war in Bonn"]
     assert Seen(page("x", []).html).texts == [""]

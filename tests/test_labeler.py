@@ -37,7 +37,8 @@ def test_a_stream_is_of_several_texts(small, texts):
 def test_texts_are_shown_with_what_is_found(small, dev):
     made = small.show(["Tom took aspirin.", "<b>"], title="Two & more")
     assert "<h1>Two &amp; more</h1>" in made.html
-    assert "&lt;b&gt;" in made.html
+    assert "<b>" not in made.html.replace("<b>1</b>", "").replace("<b>2</b>", "")
+    assert "&lt;b" in made.html
     assert made.html.count("<article>") == 2
     assert small.show("Tom took aspirin.").html == small.show(["Tom took aspirin."]).html
     compared = small.show(dev[:3]).html

@@ -53,7 +53,8 @@ def test_choices_are_the_same_to_rounding(way, f16, texts):
         assert ours.tokens == theirs.tokens
         for one, other in zip(ours.choices, theirs.choices, strict=True):
             assert (one is None) == (other is None)
-            assert one is None or abs(one - other).max() < 0.1
+            # rounding is a share of a logit: what is far behind may be further off than near ties
+            assert one is None or (abs(one - other) < 0.1 + 0.01 * abs(other)).all()
 
 
 @pytest.mark.parametrize("sequences", [1, 2, 3, 5])

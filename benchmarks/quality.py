@@ -7,8 +7,8 @@
 FOLDER holds the four tasks' data: ner-conll2003, absa-rest14, chunking-conll2000, triggers-casie.
 Each run trains on sentences that its seed draws, the same for all systems, and is scored on the same
 part of the test set; with --part dev on sentences of the training file that it did not draw, which is where
-choices are made: `--part dev --systems "parts of SmolLM2-135M"` shows what each part of minisift brings. minisift runs with its defaults and is scored as the exported F16 file, or with
---engine transformers as it is; rows tell which, the table does not. Rows are appended as runs end;
+choices are made: `--part dev --systems "parts of SmolLM2-135M"` shows what each part of minisift brings. minisift
+runs with its defaults and is scored as the exported F16 file, or with --engine transformers as it is; rows tell which, the table does not. Rows are appended as runs end;
 those that are there already are not run again.
 """
 

@@ -216,8 +216,8 @@ def fit_token_classifier(
 
     model: as for `minisift.fit`; or an encoder's folder or hub id, which is trained whole. mask:
     "causal" keeps a decoder's mask, "none" removes it everywhere, layer numbers remove it from
-    those layers, "twice" keeps it and reads each text twice. settings: the fields of `settings.Settings`; prompts are single sentences here,
-    16 a step by default, and the number of epochs is that of `fit`. dev_set: chooses the best of
+    those layers, "twice" keeps it and reads each text twice. settings: the fields of
+    `settings.Settings`; prompts are single sentences here, 16 a step by default, and the number of epochs is that of `fit`. dev_set: chooses the best of
     the evaluations on the way; without one, as for `fit`, a tenth of 100 and more sentences does.
 
     Raises ValueError for a mask of neither kind, or an encoder's.

@@ -130,10 +130,8 @@ def _output(path: str) -> Iterator[TextIO]:
 
 def _show(file: TextIO, item: Input, spans: Sequence[Span], labels: Sequence[str]) -> None:
     """Print a text with its spans in colour, and a line for each."""
-    from minisift.cli.showing import (  # what draws takes as long to load as a small model
-        coloured,
-        show,
-    )
+    # what draws takes long to load
+    from minisift.cli.showing import coloured, show
 
     text = item.text if isinstance(item.text, str) else item.text.text
     rows = [

@@ -3,8 +3,11 @@
 import numpy as np
 
 from minisift.decoding.protocols import Prompt
+from minisift.engines.llamacpp.native import features
 
 STEPS = 3
+HAS_AVX2_ALONE = "AVX2 = 1" in features() and "AVX512 = 1" not in features()
+"""Whether llama.cpp computes without AVX-512 on an x86 processor, where it rounds otherwise."""
 
 
 class AnyAnswer:

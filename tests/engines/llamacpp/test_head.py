@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("gguf")
 import gguf
 from support.gguf_files import renamed, written
-from support.logits import next_logits
+from support.logits import HAS_AVX2_ALONE, next_logits
 from support.near_ties import settled
 
 import minisift
@@ -66,9 +66,11 @@ def test_logits_are_those_of_llama_cpp(kind, engine_files, warnings):
     (own, expected), (tokens, found) = (
         next_logits(engine_of(path, native=native), IDS) for native in ("off", "auto")
     )
-    # llama.cpp rounds hidden states first, to F16 or to 8 bits, which scales logits, and attends otherwise
-    factor = found[0] @ expected[0] / (expected[0] @ expected[0])
-    assert abs(factor - 1) < (0.001 if kind == "f16" else 0.02)
+    # llama.cpp rounds hidden states first, to F16 or to 8 bits, and attends otherwise
+    factor = 1.0
+    if HAS_AVX2_ALONE and kind == "q4_k_m":  # there that scales all logits
+        factor = found[0] @ expected[0] / (expected[0] @ expected[0])
+        assert abs(factor - 1) < 0.02
     assert np.abs(found[0] - factor * expected[0]).max() < (0.05 if kind == "f16" else 1)
     if kind == "f16":
         assert tokens == own

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from support.logits import next_logits
+from support.logits import HAS_AVX2_ALONE, next_logits
 from support.near_ties import completions, settled
 from support.places import ROOT
 
@@ -53,8 +53,9 @@ def test_choices_are_the_same_to_rounding(way, f16, texts):
         assert ours.tokens == theirs.tokens
         for one, other in zip(ours.choices, theirs.choices, strict=True):
             assert (one is None) == (other is None)
-            # rounding is a share of a logit: what is far behind may be further off than near ties
-            assert one is None or (abs(one - other) < 0.1 + 0.01 * abs(other)).all()
+            # with AVX2 alone rounding shows as a share of what a choice is behind
+            share = 0.01 if HAS_AVX2_ALONE else 0
+            assert one is None or (abs(one - other) < 0.1 + share * abs(other)).all()
 
 
 @pytest.mark.parametrize("sequences", [1, 2, 3, 5])
